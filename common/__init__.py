@@ -1,0 +1,1 @@
+"""What every process of penstock speaks: ids, errors, clock, configuration, entry codec, object store."""

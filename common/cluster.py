@@ -1,0 +1,70 @@
+"""cluster.json at the store's root: what every process of one cluster must agree on.
+
+Written once, by put-if-absent; a process with other settings is refused with the way out. A copy stands in the data
+folder of each process, so that it can start while the store is away.
+"""
+
+import json
+import uuid
+from dataclasses import asdict, dataclass
+
+from common.errors import DataCorrupt, Misconfigured
+from common.objectstore import AlreadyExists, Get, NotFound, PutIfAbsent, Steps
+
+PATH = "cluster.json"
+FORMAT = 1
+SERIES_HASH = "xxh3-64 of length-prefixed namespace, table, sorted tags; modulo sequencers"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """cluster_id: a UUID. sequencers: N. series_hash: the partition function's name. format: of the store's layout."""
+
+    cluster_id: str
+    sequencers: int
+    series_hash: str = SERIES_HASH
+    format: int = FORMAT
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=2).encode() + b"\n"
+
+
+def parse(data: bytes, where: str) -> Cluster:
+    """Raises DataCorrupt for what is not a cluster.json, Misconfigured for one of a newer format."""
+    try:
+        values = json.loads(data)
+        cluster = Cluster(values["cluster_id"], values["sequencers"], values["series_hash"], values["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataCorrupt(f"{where}: not a cluster.json of penstock ({error!r}); restore it from a copy") from None
+    if cluster.format != FORMAT:
+        raise Misconfigured(
+            f"{where}: format {cluster.format}, this build reads {FORMAT}; use the release that made it"
+        )
+    if cluster.series_hash != SERIES_HASH:
+        raise Misconfigured(f"{where}: series hash {cluster.series_hash!r} is unknown to this build")
+    return cluster
+
+
+def found_or_join(sequencers: int, where: str) -> Steps[Cluster]:
+    """The cluster at this store, made with `sequencers` where there is none yet.
+
+    Raises Misconfigured when it was made with another number.
+    """
+    try:
+        data = yield Get(PATH)
+    except NotFound:
+        try:
+            yield PutIfAbsent(PATH, Cluster(str(uuid.uuid4()), sequencers).to_json())
+        except AlreadyExists:
+            data = b""  # another process was faster; its file decides
+        data = yield Get(PATH)
+    cluster = parse(data, f"{where}/{PATH}")
+    if cluster.sequencers != sequencers:
+        raise Misconfigured(
+            f"{where} was made for {cluster.sequencers} sequencers, asked for {sequencers}: start with "
+            f"--sequencers {cluster.sequencers}, or make a new store with another "
+            "--data or --store",
+            sequencers=cluster.sequencers,
+            asked=sequencers,
+        )
+    return cluster

@@ -1,0 +1,221 @@
+"""Settings: one frozen dataclass for each component, parsed once at the edge.
+
+Every setting has one name. `late_arrival_window_s` is the flag --late-arrival-window-s, the variable
+PENSTOCK_LATE_ARRIVAL_WINDOW_S and the key late_arrival_window_s in the TOML file; a flag wins over the environment, the
+environment over the file, the file over the default. Relations between settings are checked when the dataclass is made,
+with a message that says what to change. Imported by the command line before anything else: standard library only.
+"""
+
+import dataclasses
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common.errors import Misconfigured
+
+C = TypeVar("C")
+
+MIB = 1024 * 1024
+_UNITS = {"": 1, "b": 1, "kib": 1024, "mib": MIB, "gib": 1024 * MIB, "kb": 1000, "mb": 10**6, "gb": 10**9}
+_SIZE = re.compile(r"(\d+)\s*([a-zA-Z]*)")
+
+
+def setting(default: Any, help: str, *, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field that is a setting; `help` is what --help and the docs say."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Where the cluster's data lies; the same for every process of it."""
+
+    data: str = setting("./penstock-data", "Folder of the embedded cluster: log/ and store/ are made below it.")
+    write_buffer: str = setting("", "URL of the write buffer (default: file:// and DATA/log).")
+    store: str = setting("", "URL of the object store (default: file:// and DATA/store).")
+    sequencers: int = setting(4, "Number of sequencers; fixed when the cluster is made.")
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sequencers <= 999:
+            raise Misconfigured(f"sequencers is {self.sequencers}: give 1 to 999", setting="sequencers")
+
+    @property
+    def data_folder(self) -> Path:
+        return Path(self.data).absolute()
+
+    @property
+    def write_buffer_url(self) -> str:
+        return self.write_buffer or f"file://{self.data_folder}/log"
+
+    @property
+    def store_url(self) -> str:
+        return self.store or f"file://{self.data_folder}/store"
+
+
+@dataclass(frozen=True)
+class RouterConfig:
+    host: str = setting("127.0.0.1", "Address to bind.")
+    port: int = setting(8086, "HTTP port; 0 takes a free one.")
+    body_bytes_max: int = setting(10 * MIB, "Largest request body, after decompression; more is answered 413.")
+    in_flight_bytes_max: int = setting(32 * MIB, "Body bytes held at once; more is answered 503 with Retry-After.")
+    batch_bytes_max: int = setting(MIB, "Bodies of one namespace are parsed together up to this size.")
+    append_timeout_s: float = setting(30.0, "How long a request waits for durability before it is answered 503.")
+    shutdown_timeout_s: float = setting(20.0, "How long SIGTERM waits for requests in flight.")
+
+    def __post_init__(self) -> None:
+        _positive(self, "body_bytes_max", "in_flight_bytes_max", "batch_bytes_max", "append_timeout_s")
+        if self.in_flight_bytes_max < self.body_bytes_max:
+            raise Misconfigured(
+                f"in_flight_bytes_max {self.in_flight_bytes_max} is below body_bytes_max {self.body_bytes_max}: "
+                "the largest body could never be admitted; raise the first or lower the second"
+            )
+
+
+@dataclass(frozen=True)
+class IngesterConfig:
+    host: str = setting("127.0.0.1", "Address to bind.")
+    http_port: int = setting(8100, "HTTP port of sequencer 0; sequencer n takes this + n. 0 takes a free one.")
+    flight_port: int = setting(8200, "Flight port of sequencer 0; sequencer n takes this + n. 0 takes a free one.")
+    advertise_host: str = setting("", "Host that queries reach this ingester by (default: the address bound).")
+    late_arrival_window_s: float = setting(300.0, "How long rows wait for stragglers before they may be persisted.")
+    persist_row_threshold: int = setting(1_000_000, "A partition with this many settled rows is persisted.")
+    persist_age_threshold_s: float = setting(1800.0, "A partition whose oldest rows wait this long is persisted.")
+    soft_memory_bytes: int = setting(512 * MIB, "Over this the partition that frees most is persisted.")
+    hard_memory_bytes: int = setting(1024 * MIB, "Over this polling stops until persisting has freed memory.")
+    log_bytes_max: int = setting(1024 * MIB, "Over this much log behind the replay offset, what pins it is persisted.")
+    file_bytes_max: int = setting(256 * MIB, "Persisted files roll at about this size.")
+    persist_workers: int = setting(2, "Persist jobs that run at once.")
+    tick_s: float = setting(1.0, "How often the lifecycle is looked at.")
+    on_stop: str = setting(
+        "persist", "At SIGTERM: persist what is buffered, or leave it to the log.", choices=("persist", "leave")
+    )
+    accept_loss: bool = setting(False, "Go on although the buffer no longer has records that were not persisted.")
+
+    def __post_init__(self) -> None:
+        _positive(
+            self,
+            "late_arrival_window_s",
+            "persist_row_threshold",
+            "persist_age_threshold_s",
+            "soft_memory_bytes",
+            "hard_memory_bytes",
+            "log_bytes_max",
+            "file_bytes_max",
+            "persist_workers",
+            "tick_s",
+        )
+        if self.persist_age_threshold_s < self.late_arrival_window_s:
+            raise Misconfigured(
+                f"persist_age_threshold_s {self.persist_age_threshold_s} is below late_arrival_window_s "
+                f"{self.late_arrival_window_s}: rows would be persisted before their window is over; raise the first "
+                "or lower the second"
+            )
+        if self.soft_memory_bytes > self.hard_memory_bytes:
+            raise Misconfigured(
+                f"soft_memory_bytes {self.soft_memory_bytes} is above hard_memory_bytes {self.hard_memory_bytes}: "
+                "polling would stop before anything is persisted; lower the first or raise the second"
+            )
+        if self.on_stop not in ("persist", "leave"):
+            raise Misconfigured(f"on_stop is {self.on_stop!r}: give persist or leave", setting="on_stop")
+
+
+def _positive(config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise Misconfigured(f"{name} is {getattr(config, name)}: give a number above 0", setting=name)
+
+
+def read_file(path: str | None) -> dict[str, Any]:
+    """The TOML file's settings, as it wrote them. Raises Misconfigured naming path and line, or an unknown key."""
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Misconfigured(f"config file {path}: {error.strerror}", path=path) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"config file {path}: {error}", path=path) from None
+    known = {f.name for kind in (ClusterConfig, RouterConfig, IngesterConfig) for f in dataclasses.fields(kind)}
+    for key in values:
+        if key not in known:
+            raise Misconfigured(f"config file {path}: unknown setting {key!r}; known are {', '.join(sorted(known))}")
+    return values
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"PENSTOCK_{name.upper()}"
+
+
+def resolve(
+    kind: type[C], flags: Mapping[str, Any], file: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+) -> C:
+    """The settings of one component: flags (None = not given) over environment over file over defaults.
+
+    Raises Misconfigured naming where the bad value stands.
+    """
+    values: dict[str, Any] = {}
+    for spec in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if flags.get(spec.name) is not None:
+            where, value = f"--{spec.name.replace('_', '-')}", flags[spec.name]
+        elif variable(spec.name) in environ:
+            where, value = variable(spec.name), environ[variable(spec.name)]
+        elif spec.name in file:
+            where, value = f"{spec.name} in the config file", file[spec.name]
+        else:
+            continue
+        values[spec.name] = convert(spec, value, where)
+    return kind(**values)
+
+
+def convert(spec: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
+    """`value` as the setting's type; sizes may carry KiB, MiB or GiB. Raises Misconfigured naming `where`."""
+    kind: type = spec.type if isinstance(spec.type, type) else str
+    try:
+        if kind is bool:
+            return _boolean(value)
+        if kind is int:
+            return _whole(spec.name, value)
+        if kind is float and not isinstance(value, bool):
+            return float(value)
+        if kind is str and isinstance(value, str):
+            if spec.metadata["choices"] and value not in spec.metadata["choices"]:
+                raise ValueError(f"is not one of {', '.join(spec.metadata['choices'])}")
+            return value
+    except (ValueError, TypeError) as error:
+        reason = str(error) if str(error).startswith("is not") else f"is not a {_KINDS[kind]}"
+        raise Misconfigured(f"{where}: {value!r} {reason}", setting=spec.name) from None
+    raise Misconfigured(f"{where}: {value!r} is not a {_KINDS[kind]}", setting=spec.name)
+
+
+_KINDS = {bool: "yes or no", int: "whole number", float: "number", str: "text"}
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if str(value).lower() not in words:
+        raise ValueError("is not yes or no")
+    return words[str(value).lower()]
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not match or (match[2] and "bytes" not in name) or match[2].lower() not in _UNITS:
+        raise ValueError("is not a whole number" + (" or a size such as 512MiB" if "bytes" in name else ""))
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+def to_environment(*configs: Any) -> dict[str, str]:
+    """The settings as variables, for a child process."""
+    return {
+        variable(spec.name): str(getattr(config, spec.name))
+        for config in configs
+        for spec in dataclasses.fields(config)
+    }

@@ -1,0 +1,191 @@
+"""The file system as a small interface, so that crash points and faults are tested without a disk.
+
+The commit log and the local object store do all their I/O through a Disk. LocalDisk is the real one; tests/support has
+a twin in memory whose `crash()` drops or tears whatever was not synced. Paths are absolute, of str.
+
+What a Disk promises about a crash: bytes of a file survive once `sync` or `sync_data` of it returned; a name (created,
+linked, renamed, removed) survives once `sync_folder` of its folder returned; nothing else is promised.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+Buffers = Sequence[bytes | bytearray | memoryview]
+
+_IOV_MAX = 1024
+"""Linux takes at most this many buffers in one pwritev."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    size_bytes: int
+    modified_ns: int
+    is_folder: bool
+
+
+class DiskFile(Protocol):
+    """An open file. Positions and sizes in bytes. Any call may raise OSError."""
+
+    def read_at(self, position: int, length: int) -> bytes:
+        """Up to `length` bytes from `position`; fewer only at the end of the file."""
+        ...
+
+    def write_at(self, position: int, buffers: Buffers) -> None:
+        """Write all of `buffers` one after another from `position`. After an OSError any part may be written."""
+        ...
+
+    def allocate(self, length: int) -> None:
+        """Reserve space so that the file is at least `length` bytes long, zeros where nothing was written."""
+        ...
+
+    def truncate(self, length: int) -> None: ...
+
+    def size(self) -> int: ...
+
+    def allocated(self) -> int:
+        """Bytes of disk taken, holes left out."""
+        ...
+
+    def sync_data(self) -> None:
+        """Make the content durable (fdatasync)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Disk(Protocol):
+    """A file system. Any call may raise OSError with its errno."""
+
+    def create(self, path: str) -> DiskFile:
+        """A new file for reading and writing. Raises FileExistsError."""
+        ...
+
+    def open(self, path: str, *, write: bool = False) -> DiskFile:
+        """An existing file. Raises FileNotFoundError."""
+        ...
+
+    def stat(self, path: str) -> "FileStat | None":
+        """What stands at `path`; None where nothing does."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Names in `folder`, sorted. Raises FileNotFoundError."""
+        ...
+
+    def make_folder(self, path: str) -> None:
+        """Make `path` and what is missing above it, and sync each folder that got a new name."""
+        ...
+
+    def link(self, source: str, target: str) -> None:
+        """Give the file a second name. Raises FileExistsError when `target` is taken: the put-if-absent."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Move, replacing `target`."""
+        ...
+
+    def remove(self, path: str) -> None: ...
+
+    def sync_folder(self, path: str) -> None:
+        """Make the folder's names durable."""
+        ...
+
+
+class LocalFile:
+    """A file descriptor with positioned reads and writes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read_at(self, position: int, length: int) -> bytes:
+        data = os.pread(self._descriptor, length, position)
+        if len(data) == length or not data:
+            return data
+        parts = [data]
+        got = len(data)
+        while got < length and (data := os.pread(self._descriptor, length - got, position + got)):
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def write_at(self, position: int, buffers: Buffers) -> None:
+        for start in range(0, len(buffers), _IOV_MAX):
+            part = buffers[start : start + _IOV_MAX]
+            length = sum(map(len, part))
+            written = os.pwritev(self._descriptor, part, position)
+            if written < length:
+                rest = memoryview(b"".join(part))[written:]
+                while rest:
+                    written += (step := os.pwrite(self._descriptor, rest, position + written))
+                    rest = rest[step:]
+            position += length
+
+    def allocate(self, length: int) -> None:
+        os.posix_fallocate(self._descriptor, 0, length)
+
+    def truncate(self, length: int) -> None:
+        os.ftruncate(self._descriptor, length)
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def allocated(self) -> int:
+        return os.fstat(self._descriptor).st_blocks * 512
+
+    def sync_data(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class LocalDisk:
+    """The machine's own file system."""
+
+    def create(self, path: str) -> LocalFile:
+        return LocalFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+
+    def open(self, path: str, *, write: bool = False) -> LocalFile:
+        return LocalFile(os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC))
+
+    def stat(self, path: str) -> FileStat | None:
+        try:
+            found = os.stat(path)  # noqa: PTH116  the paths here are str
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return FileStat(found.st_size, found.st_mtime_ns, stat.S_ISDIR(found.st_mode))
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(os.listdir(folder))  # noqa: PTH208  names, not paths
+
+    def make_folder(self, path: str) -> None:
+        missing = []
+        at = Path(path)
+        while not at.is_dir():
+            missing.append(at)
+            at = at.parent
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            self.sync_folder(str(folder.parent))
+
+    def link(self, source: str, target: str) -> None:
+        os.link(source, target)
+
+    def rename(self, source: str, target: str) -> None:
+        Path(source).replace(target)
+
+    def remove(self, path: str) -> None:
+        Path(path).unlink()
+
+    def sync_folder(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

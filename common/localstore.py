@@ -1,0 +1,158 @@
+"""An object store in a local folder, durable at each return.
+
+put and put_if_absent: temporary file, fsync, rename or link, fsync of the folder and of each folder that was made.
+(obstore's local store never syncs; a power cut could leave a manifest record that names an empty file.)
+Temporary files lie in `.tmp` below the root: a crash leaves them there, `remove_leftovers` takes them away after a day.
+"""
+
+import errno
+import itertools
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+
+from common.disk import Disk
+from common.errors import InvalidRequest, Unavailable, Written
+from common.objectstore import AlreadyExists, NotFound, StoredObject
+
+_TEMPORARY = ".tmp"
+_COMPONENT = re.compile(r"[^./\0][^/\0]*")
+_LEFTOVER_AGE_NS = 24 * 3600 * 1_000_000_000
+_counter = itertools.count()
+
+
+class LocalStore:
+    """An ObjectStore over a Disk."""
+
+    def __init__(self, disk: Disk, folder: str) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._synced_folders: set[str] = set()
+        self._lock = threading.Lock()
+        self.url = f"file://{folder}"
+
+    def put(self, path: str, data: bytes) -> None:
+        target = self._target(path)
+        folder = str(PurePosixPath(target).parent)
+        with _translated(path, "unknown"):
+            temporary = self._write_temporary(data)
+            self._make_folder(folder)
+            self._disk.rename(temporary, target)
+            self._disk.sync_folder(folder)
+
+    def put_if_absent(self, path: str, data: bytes) -> None:
+        target = self._target(path)
+        folder = str(PurePosixPath(target).parent)
+        with _translated(path, "unknown"):
+            if self._disk.stat(target):
+                self._disk.sync_folder(folder)
+                raise AlreadyExists(f"object {path} stands already", path=path)
+            temporary = self._write_temporary(data)
+            try:
+                self._make_folder(folder)
+                self._disk.link(temporary, target)
+            except FileExistsError:
+                # The winner may not have synced yet; whoever acts on "it exists" must not outlive it.
+                self._disk.sync_folder(folder)
+                raise AlreadyExists(f"object {path} stands already", path=path) from None
+            finally:
+                self._disk.remove(temporary)
+            self._disk.sync_folder(folder)
+
+    def get(self, path: str) -> bytes:
+        with _translated(path, "no"):
+            file = self._disk.open(self._target(path))
+            try:
+                return file.read_at(0, file.size())
+            finally:
+                file.close()
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        start = self._target(prefix) if prefix else self._folder
+        yield from self._walk(prefix.rstrip("/"), start)
+
+    def delete(self, path: str) -> None:
+        target = self._target(path)
+        with _translated(path, "unknown"):
+            try:
+                self._disk.remove(target)
+            except FileNotFoundError:
+                return
+            self._disk.sync_folder(str(PurePosixPath(target).parent))
+
+    def remove_leftovers(self, now_ns: int) -> int:
+        """Remove temporary files that dead processes left over a day ago; returns how many."""
+        folder = f"{self._folder}/{_TEMPORARY}"
+        removed = 0
+        for name in self._disk.names(folder) if self._disk.stat(folder) else []:
+            found = self._disk.stat(f"{folder}/{name}")
+            if found and now_ns - found.modified_ns > _LEFTOVER_AGE_NS:
+                self._disk.remove(f"{folder}/{name}")
+                removed += 1
+        return removed
+
+    def local_path(self, path: str) -> str | None:
+        return self._target(path)
+
+    def _target(self, path: str) -> str:
+        components = path.rstrip("/").split("/")
+        if not all(map(_COMPONENT.fullmatch, components)):
+            raise InvalidRequest(
+                f"object path {path!r}: components are not empty and do not start with a dot", path=path
+            )
+        return f"{self._folder}/{'/'.join(components)}"
+
+    def _write_temporary(self, data: bytes) -> str:
+        folder = f"{self._folder}/{_TEMPORARY}"
+        self._make_folder(folder)
+        name = f"{folder}/{os.getpid()}-{threading.get_ident()}-{next(_counter)}-{os.urandom(6).hex()}"
+        file = self._disk.create(name)
+        try:
+            file.write_at(0, [data])
+            file.sync_data()
+        except OSError:
+            self._disk.remove(name)
+            raise
+        finally:
+            file.close()
+        return name
+
+    def _make_folder(self, folder: str) -> None:
+        """Make what is missing; a folder found standing is synced once, for its maker may have died before it did."""
+        with self._lock:
+            if folder in self._synced_folders and self._disk.stat(folder):
+                return
+            self._disk.make_folder(folder)
+            at = folder
+            while at.startswith(self._folder) and at not in self._synced_folders:
+                self._disk.sync_folder(str(PurePosixPath(at).parent))
+                self._synced_folders.add(at)
+                at = str(PurePosixPath(at).parent)
+
+    def _walk(self, path: str, folder: str) -> Iterator[StoredObject]:
+        with _translated(path, "no"):
+            names = self._disk.names(folder) if self._disk.stat(folder) else []
+        for name in names:
+            below = f"{path}/{name}" if path else name
+            found = None if name.startswith(".") else self._disk.stat(f"{folder}/{name}")
+            if found is None:
+                continue
+            if found.is_folder:
+                yield from self._walk(below, f"{folder}/{name}")
+            else:
+                yield StoredObject(below, found.size_bytes)
+
+
+@contextmanager
+def _translated(path: str, written: Written) -> Iterator[None]:
+    """The operating system's errors as penstock's."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"no object at {path}", path=path) from error
+    except OSError as error:
+        reason = "no space left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        raise Unavailable(f"object store: {path}: {reason}", written=written, path=path) from error

@@ -1,0 +1,1 @@
+"""The write buffer: one ordered stream for each sequencer, behind one contract (contract.py)."""

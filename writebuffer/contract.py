@@ -1,0 +1,199 @@
+"""The write buffer's contract: what every backend promises and every caller may rely on.
+
+A buffer has a fixed number of sequencers, each one ordered stream of records. It is written through a Writer or read
+through a Reader, never both by one object; a Backend (connect.py gives one for a URL) makes either.
+
+Rules (the conformance suite proves them on every backend):
+- Offsets strictly increase within a sequencer and are never reused, also not after trimming everything or a restart.
+- A future of `append` resolves only once the record is durable by the backend's stated rule (`Durable.durability`).
+  Of the appends of one writer, those that succeed keep their order. A failure says `written: no | unknown`.
+- `poll` returns only durable records, as soon as one is there. A cursor moves only past records it has returned and
+  offsets that can hold none. Cursors share nothing.
+- `seek(next)` is legal and waits; `seek(next + 1)` raises OffsetInFuture; below first raises OffsetTrimmed, at the seek
+  or at the next poll. Nothing is ever skipped silently. After an error the cursor stands where it stood.
+- A backend whose own thread dies fails every pending and later call with the cause: no future hangs.
+- Futures are concurrent.futures.Future; callbacks run on the backend's thread and must be short; cancelling one changes
+  nothing about the record.
+
+An optional power is a Protocol of its own, checked with isinstance, never a method that raises "not implemented".
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from common.ids import Offset, SequencerId
+from writebuffer.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where one record stands, and its append time (the header's)."""
+
+    offset: Offset
+    append_time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppendedRange:
+    """Where the records of one append_many stand: its first and its last. Not always dense in between."""
+
+    first: Appended
+    last: Appended
+
+
+@dataclass(frozen=True, slots=True)
+class SequencedRecord:
+    offset: Offset
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one poll returned, in order of offsets; `next_offset` says where the cursor stands, also when empty."""
+
+    records: Sequence[SequencedRecord]
+    next_offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """The oldest offset still readable, and one past the newest durable one. Equal when nothing is readable."""
+
+    first_offset: Offset
+    next_offset: Offset
+
+
+class Writer(Protocol):
+    """Appends. Safe to call from any thread; the order of calls of one thread is the order of its offsets."""
+
+    def sequencers(self) -> Sequence[SequencerId]:
+        """0..N-1, the same for every writer and reader of the buffer."""
+        ...
+
+    def append(self, sequencer: SequencerId, record: Record) -> "Future[Appended]":
+        """Append `record`; the future resolves once it is durable.
+
+        Raises, at the call: UnknownSequencer, RecordTooLarge, MalformedRecord (fix the call), Closed. The future
+        fails with Unavailable (retry, `written` says whether the record may stand), Fenced or DataCorrupt.
+        """
+        ...
+
+    def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
+        """Append `records` (at least one) in order, resolved once the last is durable. Errors as for append.
+
+        Not a transaction: after a failure with `written: unknown` a prefix may stand.
+        """
+        ...
+
+    def flush(self, timeout_s: float) -> None:
+        """Return when every append called before has resolved. Raises Unavailable at the timeout."""
+        ...
+
+    def close(self) -> None:
+        """Flush as far as possible, fail what is left, release what is held. A second call does nothing."""
+        ...
+
+
+class Cursor(Protocol):
+    """One independent reading position in one sequencer. Starts at the first offset. Not shared between threads."""
+
+    def seek(self, offset: Offset) -> None:
+        """Stand at `offset`, first..next. Raises OffsetInFuture, or OffsetTrimmed (here or at the next poll)."""
+        ...
+
+    def seek_to_first(self) -> None: ...
+
+    def seek_to_next(self) -> None: ...
+
+    def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
+        """Up to `max_records` durable records, waiting at most `timeout_s` for the first.
+
+        Stops before the record that would bring the batch over `max_bytes`, but always returns at least one. Raises
+        OffsetTrimmed (seek again), Unavailable (poll again), DataCorrupt (a person looks).
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Reader(Protocol):
+    """Opens cursors and answers about sequencers. Safe to call from any thread."""
+
+    def sequencers(self) -> Sequence[SequencerId]: ...
+
+    def reader(self, sequencer: SequencerId) -> Cursor:
+        """A new cursor at the first offset. Raises UnknownSequencer."""
+        ...
+
+    def offsets(self, sequencer: SequencerId) -> Offsets: ...
+
+    def identity(self, sequencer: SequencerId) -> str:
+        """Names the stream's history: the same over reopen and restart, another once it was deleted and made anew."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Backend(Protocol):
+    """What a URL stands for (connect.py)."""
+
+    url: str
+
+    def create(self, sequencers: int) -> None:
+        """Make the buffer with that many sequencers; fine when it stands already with the same number.
+
+        Raises SequencersDiffer when it stands with another, Unavailable, Misconfigured.
+        """
+        ...
+
+    def open_writer(self) -> Writer:
+        """Raises BufferNotFound (the message says how to create it), HeldByAnother, Unavailable, DataCorrupt."""
+        ...
+
+    def open_reader(self) -> Reader:
+        """Raises BufferNotFound, Unavailable."""
+        ...
+
+
+@runtime_checkable
+class Durable(Protocol):
+    """A writer that can say what its acknowledgement means."""
+
+    def durability(self) -> str:
+        """One sentence for a log line, e.g. "fdatasync of each group before it is acknowledged"."""
+        ...
+
+
+@runtime_checkable
+class Trimmable(Protocol):
+    """A writer that can remove old records."""
+
+    def trim(self, sequencer: SequencerId, before: Offset) -> Offset:
+        """Remove at most what lies below `before`, in the backend's own units; returns the first offset left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Bytes of data, and bytes taken on disk (allocated blocks), of one sequencer."""
+
+    data_bytes: int
+    disk_bytes: int
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """A reader that can say how large a sequencer is."""
+
+    def size(self, sequencer: SequencerId) -> Size: ...
+
+
+@runtime_checkable
+class SeekableByTime(Protocol):
+    """A cursor that finds offsets by append time."""
+
+    def seek_to_time(self, time_ns: int) -> None:
+        """Stand at the first record whose append time is at or after `time_ns`, or at next where there is none."""
+        ...

@@ -1,0 +1,76 @@
+"""The write buffer's own errors, each a kind of common.errors' groups.
+
+InvalidRequest
+├── UnknownSequencer      no such sequencer
+├── RecordTooLarge        more than record_bytes_max; nothing was written
+├── MalformedRecord       headers or payload of the wrong type or size
+├── OffsetInFuture        seek above next offset; the cursor stays where it was
+├── OffsetTrimmed         asked for what is no longer there; `first_offset` is the oldest left
+├── BufferNotFound        nothing at this URL; the message says how to create it
+└── Closed                the writer, reader or cursor was closed before the call
+Misconfigured
+├── SequencersDiffer      opened or created with another number of sequencers
+└── HeldByAnother         another writer holds it: pid, host and since when
+"""
+
+from common.errors import InvalidRequest, Misconfigured
+from common.ids import Offset, SequencerId
+
+
+class UnknownSequencer(InvalidRequest):
+    def __init__(self, sequencer: int, sequencers: int) -> None:
+        super().__init__(
+            f"sequencer {sequencer}: unknown; this buffer has {sequencers} (0..{sequencers - 1})",
+            sequencer=sequencer,
+            sequencers=sequencers,
+        )
+
+
+class RecordTooLarge(InvalidRequest):
+    def __init__(self, sequencer: SequencerId, record_bytes: int, record_bytes_max: int) -> None:
+        super().__init__(
+            f"sequencer {sequencer}: record of {record_bytes} bytes is over record_bytes_max {record_bytes_max}",
+            sequencer=sequencer,
+            record_bytes=record_bytes,
+            record_bytes_max=record_bytes_max,
+        )
+
+
+class MalformedRecord(InvalidRequest):
+    pass
+
+
+class OffsetInFuture(InvalidRequest):
+    def __init__(self, sequencer: SequencerId, asked: int, next_offset: Offset) -> None:
+        super().__init__(
+            f"sequencer {sequencer}: seek to {asked} is past next offset {next_offset}",
+            sequencer=sequencer,
+            asked=asked,
+            next_offset=next_offset,
+        )
+
+
+class OffsetTrimmed(InvalidRequest):
+    def __init__(self, sequencer: SequencerId, asked: int, first_offset: Offset) -> None:
+        super().__init__(
+            f"sequencer {sequencer}: offset {asked} was trimmed; the oldest still readable is {first_offset}",
+            sequencer=sequencer,
+            asked=asked,
+            first_offset=first_offset,
+        )
+
+
+class BufferNotFound(InvalidRequest):
+    pass
+
+
+class Closed(InvalidRequest):
+    pass
+
+
+class SequencersDiffer(Misconfigured):
+    pass
+
+
+class HeldByAnother(Misconfigured):
+    pass
