@@ -6,6 +6,7 @@ folder of each process, so that it can start while the store is away.
 
 import json
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from common.errors import DataCorrupt, Misconfigured
@@ -33,13 +34,15 @@ def parse(data: bytes, where: str) -> Cluster:
     """Raises DataCorrupt for what is not a cluster.json, Misconfigured for one of a newer format."""
     try:
         values = json.loads(data)
-        cluster = Cluster(values["cluster_id"], values["sequencers"], values["series_hash"], values["format"])
+        if values["format"] != FORMAT:
+            raise Misconfigured(
+                f"{where}: format {values['format']}, this build reads {FORMAT}; use the release that made it"
+            )
+        cluster = Cluster(values["cluster_id"], values["sequencers"], values["series_hash"])
+        if not isinstance(cluster.cluster_id, str) or type(cluster.sequencers) is not int or cluster.sequencers < 1:
+            raise ValueError(f"cluster_id {cluster.cluster_id!r}, sequencers {cluster.sequencers!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise DataCorrupt(f"{where}: not a cluster.json of penstock ({error!r}); restore it from a copy") from None
-    if cluster.format != FORMAT:
-        raise Misconfigured(
-            f"{where}: format {cluster.format}, this build reads {FORMAT}; use the release that made it"
-        )
     if cluster.series_hash != SERIES_HASH:
         raise Misconfigured(f"{where}: series hash {cluster.series_hash!r} is unknown to this build")
     return cluster
@@ -53,10 +56,8 @@ def found_or_join(sequencers: int, where: str) -> Steps[Cluster]:
     try:
         data = yield Get(PATH)
     except NotFound:
-        try:
+        with suppress(AlreadyExists):  # another process was faster: its file decides
             yield PutIfAbsent(PATH, Cluster(str(uuid.uuid4()), sequencers).to_json())
-        except AlreadyExists:
-            data = b""  # another process was faster; its file decides
         data = yield Get(PATH)
     cluster = parse(data, f"{where}/{PATH}")
     if cluster.sequencers != sequencers:

@@ -7,6 +7,7 @@ with a message that says what to change. Imported by the command line before any
 """
 
 import dataclasses
+import math
 import os
 import re
 import tomllib
@@ -67,6 +68,9 @@ class RouterConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "body_bytes_max", "in_flight_bytes_max", "batch_bytes_max", "append_timeout_s")
+        _port(self, "port")
+        if self.shutdown_timeout_s < 0:
+            raise Misconfigured(f"shutdown_timeout_s is {self.shutdown_timeout_s}: give 0 or more")
         if self.in_flight_bytes_max < self.body_bytes_max:
             raise Misconfigured(
                 f"in_flight_bytes_max {self.in_flight_bytes_max} is below body_bytes_max {self.body_bytes_max}: "
@@ -107,6 +111,7 @@ class IngesterConfig:
             "persist_workers",
             "tick_s",
         )
+        _port(self, "http_port", "flight_port")
         if self.persist_age_threshold_s < self.late_arrival_window_s:
             raise Misconfigured(
                 f"persist_age_threshold_s {self.persist_age_threshold_s} is below late_arrival_window_s "
@@ -126,6 +131,12 @@ def _positive(config: Any, *names: str) -> None:
     for name in names:
         if getattr(config, name) <= 0:
             raise Misconfigured(f"{name} is {getattr(config, name)}: give a number above 0", setting=name)
+
+
+def _port(config: Any, *names: str) -> None:
+    for name in names:
+        if not 0 <= getattr(config, name) <= 65535:
+            raise Misconfigured(f"{name} is {getattr(config, name)}: give 0 to 65535", setting=name)
 
 
 def read_file(path: str | None) -> dict[str, Any]:
@@ -179,8 +190,8 @@ def convert(spec: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
             return _boolean(value)
         if kind is int:
             return _whole(spec.name, value)
-        if kind is float and not isinstance(value, bool):
-            return float(value)
+        if kind is float and not isinstance(value, bool) and math.isfinite(number := float(value)):
+            return number
         if kind is str and isinstance(value, str):
             if spec.metadata["choices"] and value not in spec.metadata["choices"]:
                 raise ValueError(f"is not one of {', '.join(spec.metadata['choices'])}")

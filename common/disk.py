@@ -7,6 +7,7 @@ What a Disk promises about a crash: bytes of a file survive once `sync` or `sync
 linked, renamed, removed) survives once `sync_folder` of its folder returned; nothing else is promised.
 """
 
+import fcntl
 import os
 import stat
 from collections.abc import Sequence
@@ -57,6 +58,20 @@ class DiskFile(Protocol):
     def close(self) -> None: ...
 
 
+class DiskLock(Protocol):
+    """A lock held on a file until it is closed or its process dies."""
+
+    def close(self) -> None: ...
+
+
+class Locked(Exception):
+    """Another holds the lock; `holder` is what it wrote about itself."""
+
+    def __init__(self, holder: bytes) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
 class Disk(Protocol):
     """A file system. Any call may raise OSError with its errno."""
 
@@ -92,6 +107,10 @@ class Disk(Protocol):
 
     def sync_folder(self, path: str) -> None:
         """Make the folder's names durable."""
+        ...
+
+    def lock(self, path: str, holder: bytes) -> DiskLock:
+        """Lock the file at `path`, made where missing and never removed, and write `holder` into it. Raises Locked."""
         ...
 
 
@@ -189,3 +208,19 @@ class LocalDisk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def lock(self, path: str, holder: bytes) -> LocalFile:
+        """The kernel's lock on the open file, not a pid in it: pids are reused, and every container is pid 1."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder, 0)
+        except BlockingIOError:
+            held_by = os.pread(descriptor, 4096, 0)
+            os.close(descriptor)
+            raise Locked(held_by) from None
+        except OSError:
+            os.close(descriptor)
+            raise
+        return LocalFile(descriptor)

@@ -16,3 +16,8 @@ ManifestNumber = NewType("ManifestNumber", int)
 
 NO_MANIFEST = ManifestNumber(0)
 """The number that stands for "nothing was ever committed"."""
+
+NO_EPOCH = Epoch(0)
+"""Below every claim's epoch."""
+
+ZERO = Offset(0)

@@ -10,17 +10,19 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
-from common.disk import Disk
+from common.disk import Disk, FileStat
 from common.errors import InvalidRequest, Unavailable, Written
 from common.objectstore import AlreadyExists, NotFound, StoredObject
 
 _TEMPORARY = ".tmp"
 _COMPONENT = re.compile(r"[^./\0][^/\0]*")
 _LEFTOVER_AGE_NS = 24 * 3600 * 1_000_000_000
+_NOTHING_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""A folder, or a path through a file, is no object, as in any object store."""
 _counter = itertools.count()
 
 
@@ -53,14 +55,13 @@ class LocalStore:
             temporary = self._write_temporary(data)
             try:
                 self._make_folder(folder)
-                self._disk.link(temporary, target)
-            except FileExistsError:
-                # The winner may not have synced yet; whoever acts on "it exists" must not outlive it.
-                self._disk.sync_folder(folder)
-                raise AlreadyExists(f"object {path} stands already", path=path) from None
+                taken = self._is_taken(temporary, target)
             finally:
                 self._disk.remove(temporary)
+            # Also when taken: the winner may not have synced yet; whoever acts on "it exists" must not outlive it.
             self._disk.sync_folder(folder)
+        if taken:
+            raise AlreadyExists(f"object {path} stands already", path=path)
 
     def get(self, path: str) -> bytes:
         with _translated(path, "no"):
@@ -79,20 +80,26 @@ class LocalStore:
         with _translated(path, "unknown"):
             try:
                 self._disk.remove(target)
-            except FileNotFoundError:
+            except _NOTHING_THERE:
                 return
             self._disk.sync_folder(str(PurePosixPath(target).parent))
 
     def remove_leftovers(self, now_ns: int) -> int:
         """Remove temporary files that dead processes left over a day ago; returns how many."""
         folder = f"{self._folder}/{_TEMPORARY}"
-        removed = 0
-        for name in self._disk.names(folder) if self._disk.stat(folder) else []:
-            found = self._disk.stat(f"{folder}/{name}")
-            if found and now_ns - found.modified_ns > _LEFTOVER_AGE_NS:
-                self._disk.remove(f"{folder}/{name}")
-                removed += 1
-        return removed
+        with _translated(_TEMPORARY, "unknown"):
+            names = self._disk.names(folder) if self._disk.stat(folder) else []
+            return sum(self._remove_leftover(f"{folder}/{name}", now_ns) for name in names)
+
+    def _remove_leftover(self, name: str, now_ns: int) -> bool:
+        found = self._disk.stat(name)
+        if found is None or now_ns - found.modified_ns <= _LEFTOVER_AGE_NS:
+            return False
+        try:
+            self._disk.remove(name)
+        except FileNotFoundError:
+            return False  # the processes of a cluster start together, and another was faster
+        return True
 
     def local_path(self, path: str) -> str | None:
         return self._target(path)
@@ -104,6 +111,14 @@ class LocalStore:
                 f"object path {path!r}: components are not empty and do not start with a dot", path=path
             )
         return f"{self._folder}/{'/'.join(components)}"
+
+    def _is_taken(self, temporary: str, target: str) -> bool:
+        """Link `temporary` to `target`, unless something stands there."""
+        try:
+            self._disk.link(temporary, target)
+        except FileExistsError:
+            return True
+        return False
 
     def _write_temporary(self, data: bytes) -> str:
         folder = f"{self._folder}/{_TEMPORARY}"
@@ -133,17 +148,19 @@ class LocalStore:
                 at = str(PurePosixPath(at).parent)
 
     def _walk(self, path: str, folder: str) -> Iterator[StoredObject]:
-        with _translated(path, "no"):
-            names = self._disk.names(folder) if self._disk.stat(folder) else []
-        for name in names:
+        for name, found in self._standing(path, folder):
             below = f"{path}/{name}" if path else name
-            found = None if name.startswith(".") else self._disk.stat(f"{folder}/{name}")
-            if found is None:
-                continue
             if found.is_folder:
                 yield from self._walk(below, f"{folder}/{name}")
             else:
                 yield StoredObject(below, found.size_bytes)
+
+    def _standing(self, path: str, folder: str) -> Sequence[tuple[str, FileStat]]:
+        with _translated(path, "no"):
+            here = self._disk.stat(folder)
+            names = self._disk.names(folder) if here and here.is_folder else []
+            stats = [(name, self._disk.stat(f"{folder}/{name}")) for name in names if not name.startswith(".")]
+        return [(name, found) for name, found in stats if found]
 
 
 @contextmanager
@@ -151,7 +168,7 @@ def _translated(path: str, written: Written) -> Iterator[None]:
     """The operating system's errors as penstock's."""
     try:
         yield
-    except FileNotFoundError as error:
+    except _NOTHING_THERE as error:
         raise NotFound(f"no object at {path}", path=path) from error
     except OSError as error:
         reason = "no space left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)

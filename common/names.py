@@ -18,7 +18,7 @@ _OTHER = re.compile(rb"[^a-z0-9_.\-]|^[_.]")
 
 def path_component(name: str) -> str:
     """`name` as one path component. Distinct names give distinct components."""
-    raw = name.encode("utf-8", "surrogateescape")
+    raw = name.encode("utf-8", "surrogatepass")
     escaped = _OTHER.sub(lambda match: b"!%02x" % match[0][0], raw).decode("ascii")
     if not escaped:
         return "!"

@@ -86,9 +86,9 @@ def columns_of(schema: pa.Schema) -> dict[str, ColumnType]:
 
 
 def fingerprint(columns: Columns) -> int:
-    """xxh3-64 of the sorted `name NUL type NUL` pairs: equal for equal columns, whatever their order."""
-    text = "".join(f"{name}\0{column.value}\0" for name, column in sorted(columns.items()))
-    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
+    """xxh3-64 of each column's type, length of name in UTF-8 bytes and name, by name; whatever their order here."""
+    parts = [(name.encode("utf-8", "surrogatepass"), column.value) for name, column in sorted(columns.items())]
+    return xxhash.xxh3_64_intdigest(b"".join(b"%s %d %s\n" % (kind.encode(), len(name), name) for name, kind in parts))
 
 
 def union(schemas: Iterable[Columns]) -> dict[str, ColumnType]:

@@ -53,7 +53,18 @@ def _keep_copy(joined: Cluster, copy: Path) -> None:
                 "data folder of its own (--data), or correct --store"
             )
         return
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    temporary = copy.with_name(f"{copy.name}.{os.getpid()}")
-    temporary.write_bytes(joined.to_json())
-    temporary.replace(copy)
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        _write_synced(copy, joined.to_json())
+    except OSError as error:
+        raise Misconfigured(f"data folder {copy.parent}: {error}; give another with --data") from error
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    """Without the sync a power cut could leave an empty copy, which would keep the process from starting."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""Rows in memory, not yet persisted: partitions of chunks."""

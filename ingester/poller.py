@@ -1,0 +1,132 @@
+"""The thread that polls the write buffer and decodes, ahead of the core by at most a few batches."""
+
+import threading
+from collections.abc import Callable
+
+from common.errors import Forked, PenstockError, Unavailable
+from common.ids import Offset, SequencerId
+from common.logs import Logger
+from ingester.decode import decode
+from ingester.events import Polled
+from writebuffer.contract import Cursor, Reader
+
+POLL_RECORDS = 2_000
+POLL_BYTES = 8 * 1024 * 1024
+POLL_TIMEOUT_S = 0.5
+BATCHES_AHEAD = 2
+RETRY_S_MAX = 10.0
+
+
+class Poller:
+    """Owns the cursor. `deliver` gets each Polled; `fail` gets what ends the ingester."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        sequencer: SequencerId,
+        start: Offset,
+        deliver: Callable[[Polled], None],
+        fail: Callable[[BaseException], None],
+        logger: Logger,
+    ) -> None:
+        self.reachable = True
+        self.next_offset: Offset | None = None
+        self._reader = reader
+        self._sequencer = sequencer
+        self._at = start
+        self._identity = reader.identity(sequencer)
+        self._deliver = deliver
+        self._fail = fail
+        self._logger = logger
+        self._ahead = threading.Semaphore(BATCHES_AHEAD)
+        self._running = threading.Event()
+        self._running.set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"poller-{sequencer}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def taken(self) -> None:
+        """One delivered batch was applied: another may come."""
+        self._ahead.release()
+
+    def pause(self) -> None:
+        self._running.clear()
+
+    def resume(self) -> None:
+        self._running.set()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        self._stop.set()
+        self._running.set()
+        self._ahead.release()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._follow()
+        except BaseException as error:  # noqa: BLE001  the thread's end is the ingester's, whatever the cause
+            self._fail(error)
+
+    def _follow(self) -> None:
+        """Poll until the buffer is away; then wait and make sure, once it is back, that it is the same stream."""
+        retry_s = 0.1
+        cursor: Cursor | None = None
+        while not self._stop.is_set():
+            try:
+                if cursor is None:
+                    self._check_stream()
+                    cursor = self._reader.reader(self._sequencer)
+                    cursor.seek(self._at)
+                self._poll(cursor)
+                retry_s = 0.1
+            except Unavailable as error:
+                if self.reachable:
+                    self._logger.warning("write buffer is away", reason=error.message)
+                self.reachable, cursor = False, None
+                self._stop.wait(retry_s)
+                retry_s = min(2 * retry_s, RETRY_S_MAX)
+        if cursor is not None:
+            cursor.close()
+
+    def _check_stream(self) -> None:
+        identity = self._reader.identity(self._sequencer)
+        next_offset = self._reader.offsets(self._sequencer).next_offset
+        if identity != self._identity or next_offset < self._at:
+            raise Forked(
+                f"sequencer {self._sequencer}: the write buffer came back as another stream (identity {identity}, next "
+                f"offset {next_offset}; followed {self._identity} up to {self._at}). Bring the right one back",
+                sequencer=self._sequencer,
+            )
+        if not self.reachable:
+            self._logger.info("write buffer is back", next_offset=next_offset)
+        self.reachable, self.next_offset = True, next_offset
+
+    def _poll(self, cursor: Cursor) -> None:
+        self._running.wait()
+        batch = cursor.poll(POLL_RECORDS, POLL_BYTES, POLL_TIMEOUT_S)
+        self.next_offset = self._reader.offsets(self._sequencer).next_offset
+        polled = Polled(tuple(map(decode, batch.records)), batch.next_offset, batch.next_offset >= self.next_offset)
+        self._ahead.acquire()
+        if not self._stop.is_set():
+            self._at = batch.next_offset
+            self._deliver(polled)
+
+
+def last_checksum(reader: Reader, sequencer: SequencerId, offset: Offset | None) -> int | None:
+    """The checksum of the record at `offset`, where it can still be read."""
+    offsets = reader.offsets(sequencer)
+    if offset is None or not offsets.first_offset <= offset < offsets.next_offset:
+        return None
+    cursor = reader.reader(sequencer)
+    try:
+        cursor.seek(offset)
+        batch = cursor.poll(1, 1, POLL_TIMEOUT_S)
+        found = batch.records[0] if batch.records else None
+        return found.record.checksum() if found and found.offset == offset else None
+    except PenstockError:
+        return None
+    finally:
+        cursor.close()

@@ -1,0 +1,185 @@
+"""Unpersisted rows over Arrow Flight.
+
+DoGet with a ticket of JSON {"namespace", "table", "day_min"?, "day_max"?, "wait_for_offset"?, "timeout_s"?} streams
+the rows of that table that are in memory (those of running persist jobs included), oldest first within each day, in
+penstock's schema. The stream's schema metadata names the manifest number that the rows complement: a reader that
+takes exactly that number's files sees each row in one place.
+
+    penstock.manifest_number, penstock.epoch, penstock.applied_offset
+
+DoAction "tables" answers [[namespace, table], …] of the rows in memory, with the same three numbers.
+Days count from 1970. A query waits until the applied offset is above wait_for_offset, at most timeout_s.
+Errors: FlightUnavailableError while replaying or at the timeout (try again), INVALID_ARGUMENT for a bad ticket.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.flight
+
+from common.clock import Clock
+from common.errors import InvalidRequest, Unavailable
+from common.ids import NO_EPOCH, NO_MANIFEST, ZERO, Epoch, Offset, SequencerId
+from common.schema import union
+from ingester.core import View
+from ingester.persist.job import view_batches
+from ingester.persist.merge import concatenated
+
+WAIT_S = 10.0
+META_MANIFEST, META_EPOCH, META_APPLIED = (
+    b"penstock.manifest_number",
+    b"penstock.epoch",
+    b"penstock.applied_offset",
+)
+
+
+class Published:
+    """The newest view, handed from the core's thread to any other. Reading it takes no lock; waiting does."""
+
+    def __init__(self, sequencer: SequencerId) -> None:
+        """Not ready before `begin`."""
+        self.sequencer = sequencer
+        self.epoch = NO_EPOCH
+        self.view = View(NO_MANIFEST, ZERO, {})
+        self.ready_at: Offset | None = None
+        self._changed = threading.Condition()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready_at is not None and self.view.applied_offset >= self.ready_at
+
+    def begin(self, epoch: Epoch, view: View, ready_at: Offset) -> None:
+        """Serve from here on. ready_at: the next offset seen at start; below it, readable rows may be missing."""
+        with self._changed:
+            self.epoch, self.view, self.ready_at = epoch, view, ready_at
+            self._changed.notify_all()
+
+    def publish(self, view: View) -> None:
+        if view is not self.view:
+            with self._changed:
+                self.view = view
+                self._changed.notify_all()
+
+    def wait(self, clock: Clock, above: Offset | None, timeout_s: float) -> View:
+        """The view once everything readable at start, and the record at `above`, is applied.
+
+        Raises Unavailable at the timeout, naming this sequencer and how far it got.
+        """
+        deadline_s = clock.monotonic_s() + timeout_s
+        with self._changed:
+            while not self._has_applied(above):
+                left_s = deadline_s - clock.monotonic_s()
+                if left_s <= 0:
+                    wanted = "the start of its stream" if self.ready_at is None else max(self.ready_at - 1, above or 0)
+                    raise Unavailable(
+                        f"sequencer {self.sequencer} has applied up to {self.view.applied_offset} and not yet {wanted} "
+                        f"after {timeout_s:g} s; ask again",
+                        sequencer=self.sequencer,
+                        applied_offset=self.view.applied_offset,
+                    )
+                self._changed.wait(left_s)
+            return self.view
+
+    def _has_applied(self, offset: Offset | None) -> bool:
+        return self.is_ready and (offset is None or self.view.applied_offset > offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    namespace: str
+    table: str
+    day_min: int | None = None
+    day_max: int | None = None
+    wait_for_offset: Offset | None = None
+    timeout_s: float = WAIT_S
+
+    def to_bytes(self) -> bytes:
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Ticket":
+        """Raises InvalidRequest saying what a ticket is."""
+        try:
+            values = json.loads(data)
+            ticket = cls(**values)
+            if not isinstance(ticket.namespace, str) or not isinstance(ticket.table, str):
+                raise TypeError("namespace and table are text")
+            numbers = (ticket.day_min, ticket.day_max, ticket.wait_for_offset)
+            if not all(number is None or isinstance(number, int) for number in numbers):
+                raise TypeError("days and offsets are whole numbers")
+            float(ticket.timeout_s)
+        except (ValueError, TypeError) as error:
+            raise InvalidRequest(
+                f'ticket {data[:200]!r}: {error}; a ticket is JSON like {{"namespace": "metrics", "table": "cpu"}}'
+            ) from None
+        return ticket
+
+
+def table_rows(view: View, ticket: Ticket) -> pa.Table:
+    """The rows of one table in a view; without rows, a table with `time` alone."""
+    parts = [
+        batch
+        for key, partition in view.partitions.items()
+        if (key.namespace, key.table) == (ticket.namespace, ticket.table)
+        and (ticket.day_min is None or key.day >= ticket.day_min)
+        and (ticket.day_max is None or key.day <= ticket.day_max)
+        for batch in view_batches(partition)
+    ]
+    columns = union(
+        partition.columns
+        for key, partition in view.partitions.items()
+        if (key.namespace, key.table) == (ticket.namespace, ticket.table)
+    )
+    return concatenated(parts, columns)
+
+
+class QueryServer(pyarrow.flight.FlightServerBase):  # type: ignore[misc]
+    """Serves one ingester's rows. `port` is the one bound; `shutdown()` lets running streams end."""
+
+    def __init__(self, published: Published, clock: Clock, host: str, port: int) -> None:
+        self._published = published
+        self._clock = clock
+        super().__init__(f"grpc://{host}:{port}")
+
+    def do_get(self, context: Any, ticket: Any) -> Any:
+        with _flight_errors():
+            asked = Ticket.from_bytes(ticket.ticket)
+            view = self._published.wait(self._clock, asked.wait_for_offset, asked.timeout_s)
+            rows = table_rows(view, asked)
+        return pyarrow.flight.RecordBatchStream(rows.replace_schema_metadata(self._marks(view)).combine_chunks())
+
+    def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
+        with _flight_errors():
+            if action.type != "tables":
+                raise InvalidRequest(f"action {action.type!r} is unknown; there is one, 'tables'")
+            view = self._published.wait(self._clock, None, WAIT_S)
+            tables = sorted({(key.namespace, key.table) for key in view.partitions})
+        marks = {name.decode(): value.decode() for name, value in self._marks(view).items()}
+        yield json.dumps({"tables": tables, **marks}).encode()
+
+    def list_actions(self, context: Any) -> list[tuple[str, str]]:
+        return [("tables", "namespaces and tables with rows in memory, as JSON")]
+
+    def _marks(self, view: View) -> dict[bytes, bytes]:
+        return {
+            META_MANIFEST: str(view.manifest_number).encode(),
+            META_EPOCH: str(self._published.epoch).encode(),
+            META_APPLIED: str(view.applied_offset).encode(),
+        }
+
+
+class _flight_errors:  # noqa: N801  reads as the statement it is
+    """penstock's errors as Flight's."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Unavailable):
+            raise pyarrow.flight.FlightUnavailableError(error.message) from error
+        if isinstance(error, InvalidRequest):
+            raise pa.ArrowInvalid(error.message) from error

@@ -1,0 +1,69 @@
+"""From a configuration to a claimed sequencer: connect, compare the stream with the manifest, claim the next epoch."""
+
+import secrets
+import threading
+from dataclasses import dataclass
+
+from common.config import ClusterConfig
+from common.errors import Fenced, Unavailable
+from common.ids import Offset, SequencerId
+from common.logs import Logger
+from common.objectstore import ObjectStore, run
+from ingester.persist import manifest
+from ingester.persist.manifest_state import Instance, ManifestState
+from ingester.poller import last_checksum
+from ingester.recovery import Stream, claim_change, start
+from writebuffer.connect import connect
+from writebuffer.contract import Reader
+
+RETRY_S = 0.2
+RETRY_S_MAX = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """state: after the claim. next_offset: the buffer's at that time; until it is applied, queries wait."""
+
+    reader: Reader
+    state: ManifestState
+    next_offset: Offset
+
+
+def claim_sequencer(
+    cluster: ClusterConfig,
+    store: ObjectStore,
+    sequencer: SequencerId,
+    claimant: Instance,
+    accept_loss: bool,
+    stopped: threading.Event,
+    logger: Logger,
+) -> Claimed | None:
+    """Claim, trying for ever while the buffer or the store is away; None when `stopped` was set meanwhile.
+
+    Raises Forked, OffsetTrimmed (nothing was claimed), DataCorrupt, Misconfigured.
+    """
+    retry_s = RETRY_S
+    while not stopped.is_set():
+        try:
+            backend = connect(cluster.write_buffer_url)
+            backend.create(cluster.sequencers)
+            return claim(backend.open_reader(), store, sequencer, claimant, accept_loss)
+        except Unavailable as error:
+            logger.warning("not started yet; it is tried again", reason=error.message, retry_s=retry_s)
+        stopped.wait(retry_s)
+        retry_s = min(2 * retry_s, RETRY_S_MAX)
+    return None
+
+
+def claim(reader: Reader, store: ObjectStore, sequencer: SequencerId, claimant: Instance, accept_loss: bool) -> Claimed:
+    """Claim the next epoch. Where another process puts a record in between, it is read and all decided anew."""
+    while True:
+        state = run(manifest.load(sequencer), store)
+        offsets = reader.offsets(sequencer)
+        stream = Stream(reader.identity(sequencer), offsets, last_checksum(reader, sequencer, state.stream.last_offset))
+        change = claim_change(state, start(state, stream, accept_loss), stream, claimant)
+        try:
+            claimed = run(manifest.claim(state, change, secrets.token_hex(16)), store)
+        except Fenced:
+            continue
+        return Claimed(reader, claimed, offsets.next_offset)

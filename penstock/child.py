@@ -1,0 +1,207 @@
+"""One child process of a supervisor, and its successors: started, watched, started again, stopped.
+
+Each child has a session of its own, so that Ctrl-C in a terminal reaches the supervisor alone, which stops its children
+in order. Its stdin is a pipe that nobody writes to: end of file tells it that the supervisor is gone (supervised.py).
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from common.clock import Clock
+from penstock.restart import GiveUp, RestartAfter, RestartPolicy
+from penstock.supervised import VARIABLE
+
+Say = Callable[[str], None]
+
+_READY_POLL_S = 0.1
+_READY_TIMEOUT_S = 2.0
+_DRAIN_S = 1.0
+"""How long an ended child's last lines are waited for; a grandchild may hold the pipe open for ever."""
+_LINE_BYTES_MAX = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """How a child is started and stopped. `ready_url` answers 200 once it is ready."""
+
+    name: str
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    ready_url: str
+    stop_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A child that is not started again: its exit code and the last line it said."""
+
+    name: str
+    code: int
+    last_line: str
+
+
+class Child:
+    """`log` takes what the child says, `say` what is said about it."""
+
+    def __init__(self, spec: ChildSpec, clock: Clock, log: Say, say: Say) -> None:
+        self.name = spec.name
+        self.was_ready = asyncio.Event()
+        self._spec = spec
+        self._policy = RestartPolicy(clock)
+        self._log = log
+        self._say = say
+        self._stopping = asyncio.Event()
+        self._life: _Life | None = None
+
+    async def keep(self) -> GivenUp | None:
+        """Start it, and start it again whenever it ends; returns when it is stopped or given up."""
+        while not self._stopping.is_set():
+            life = await self._live()
+            if self._stopping.is_set():
+                return None
+            match self._policy.exited(life.code):
+                case GiveUp():
+                    return GivenUp(self.name, life.code, life.last_line)
+                case RestartAfter(delay_s):
+                    self._say(f"{self.name} {_ended(life.code)}; starts again in {delay_s:g} s")
+                    await _wait(self._stopping, delay_s)
+        return None
+
+    async def stop(self, kill: asyncio.Event) -> int:
+        """End it and start it no more; returns its exit code (0 when it did not run).
+
+        SIGTERM, then SIGKILL of its whole session at the timeout, or as soon as `kill` is set.
+        """
+        self._stopping.set()
+        life = self._life
+        if life is None or life.ended.is_set():
+            return 0
+        life.signal(signal.SIGTERM)
+        timeout = asyncio.create_task(_wait(kill, self._spec.stop_timeout_s))
+        ended = asyncio.create_task(life.ended.wait())
+        await asyncio.wait({timeout, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not life.ended.is_set():
+            asked = "asked to" if kill.is_set() else f"it did not stop in {self._spec.stop_timeout_s:g} s"
+            self._say(f"{self.name} is killed: {asked}. Nothing acknowledged is lost")
+            life.kill_session()
+        await ended
+        timeout.cancel()
+        self._say(f"{self.name} {_ended(life.code)}")
+        return life.code
+
+    async def _live(self) -> "_Life":
+        """One process from its start to its end."""
+        self._policy.started()
+        life = self._life = await _Life.begin(self._spec, self._log)
+        self._say(f"{self.name} started, pid {life.pid}")
+        watch = asyncio.create_task(self._watch_ready())
+        await life.ended.wait()
+        watch.cancel()
+        await life.finish()
+        return life
+
+    async def _watch_ready(self) -> None:
+        while not await answers_ready(self._spec.ready_url):
+            await asyncio.sleep(_READY_POLL_S)
+        self._policy.ready()
+        self.was_ready.set()
+        self._say(f"{self.name} is ready")
+
+
+class _Life(asyncio.SubprocessProtocol):
+    """One process. Asyncio's own wait() returns only when the pipes are closed too, which a grandchild can prevent."""
+
+    _transport: asyncio.SubprocessTransport
+
+    def __init__(self, log: Say) -> None:
+        self.ended = asyncio.Event()
+        self.last_line = ""
+        self._drained = asyncio.Event()
+        self._log = log
+        self._rest = b""
+
+    @classmethod
+    async def begin(cls, spec: ChildSpec, log: Say) -> "_Life":
+        transport, life = await asyncio.get_running_loop().subprocess_exec(
+            lambda: cls(log),
+            *spec.command,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**spec.environ, VARIABLE: "1"},
+            start_new_session=True,
+        )
+        life._transport = transport
+        return life
+
+    @property
+    def pid(self) -> int:
+        pid: int = self._transport.get_pid()
+        return pid
+
+    @property
+    def code(self) -> int:
+        code = self._transport.get_returncode()
+        assert code is not None
+        return code
+
+    def signal(self, number: int) -> None:
+        self._transport.send_signal(number)
+
+    def kill_session(self) -> None:
+        os.killpg(self.pid, signal.SIGKILL)
+
+    async def finish(self) -> None:
+        await _wait(self._drained, _DRAIN_S)
+        self._transport.close()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LINE_BYTES_MAX:
+            lines, self._rest = [*lines, self._rest], b""
+        for line in lines:
+            self._pass_on(line)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 1:
+            if self._rest:
+                self._pass_on(self._rest)
+            self._drained.set()
+
+    def process_exited(self) -> None:
+        self.ended.set()
+
+    def _pass_on(self, line: bytes) -> None:
+        self.last_line = line.decode(errors="replace")
+        self._log(self.last_line)
+
+
+async def answers_ready(url: str) -> bool:
+    """Whether a GET of `url` (http://host:port/path) is answered with 200."""
+    parts = urlsplit(url)
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            try:
+                writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return status.split()[1:2] == [b"200"]
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return
+
+
+def _ended(code: int) -> str:
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"exited with {code}" if code else "stopped"

@@ -1,0 +1,69 @@
+"""The command `penstock`: a group whose commands are loaded when they are called.
+
+Importing this module imports click and nothing else of weight, so that `penstock --help` answers at once. A command
+lives in penstock/commands/<name>.py and exposes `command`. A PenstockError becomes one line on stderr and the exit code
+of who has to act (exit_codes.py).
+"""
+
+import importlib
+from typing import Any
+
+import click
+
+from common.errors import PenstockError
+from penstock import __version__, exit_codes
+
+COMMANDS = {
+    "up": "Start a cluster on this machine: a router and an ingester for each sequencer.",
+    "write": "Send line protocol from a file or stdin.",
+    "query": "Run SQL over what is persisted and what is still in memory.",
+    "status": "Show offsets, lag, buffered rows and files of each sequencer.",
+    "replay": "Read a sequencer again from an offset and report what it holds.",
+    "load": "Send generated server metrics: rate, series and workers as asked.",
+    "demo": "Show the whole path on a cluster in a scratch folder, and check it.",
+    "router": "Run the router process alone.",
+    "ingester": "Run the ingester process of one sequencer alone.",
+}
+"""Name and first line of help, in the order of --help: known here so that help imports no command."""
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"penstock.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PenstockError as error:
+            click.echo(f"penstock: error: {error}", err=True)
+            ctx.exit(exit_codes.of(error))
+        except KeyboardInterrupt:
+            ctx.exit(exit_codes.INTERRUPTED)
+
+
+@click.group(cls=LazyGroup, epilog=exit_codes.EPILOG, context_settings=_CONTEXT)
+@click.version_option(__version__, message="penstock %(version)s")
+def cli() -> None:
+    """A sharded ingest cluster for time-series writes, with a durable write buffer.
+
+    Begin with `penstock up`; it prints what to try next.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    cli(prog_name="penstock")

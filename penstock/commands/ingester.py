@@ -1,0 +1,31 @@
+"""`penstock ingester`."""
+
+import sys
+
+import click
+
+from common.config import ClusterConfig, IngesterConfig
+from common.errors import Misconfigured
+from common.ids import SequencerId
+from penstock.options import SectionedCommand, settings
+from penstock.supervised import stop_with_supervisor
+
+
+@click.command(cls=SectionedCommand)
+@click.option("--sequencer", type=int, required=True, metavar="N", help="The sequencer to follow, from 0.")
+@settings(ClusterConfig, IngesterConfig)
+def command(cluster: ClusterConfig, ingester: IngesterConfig, sequencer: int) -> None:
+    """Run the ingester process of one sequencer alone.
+
+    It follows the sequencer's stream, keeps recent rows queryable, and persists them as Parquet. SIGTERM persists what
+    is buffered; a second one stops at once, which is always safe.
+    """
+    if not 0 <= sequencer < cluster.sequencers:
+        raise Misconfigured(
+            f"--sequencer {sequencer}: the cluster has {cluster.sequencers} sequencers (0..{cluster.sequencers - 1})",
+            sequencer=sequencer,
+        )
+    from ingester import main
+
+    stop_with_supervisor()
+    sys.exit(main.run(cluster, ingester, SequencerId(sequencer)))

@@ -1,0 +1,23 @@
+"""`penstock router`."""
+
+import sys
+
+import click
+
+from common.config import ClusterConfig, RouterConfig
+from penstock.options import SectionedCommand, settings
+from penstock.supervised import stop_with_supervisor
+
+
+@click.command(cls=SectionedCommand)
+@settings(ClusterConfig, RouterConfig)
+def command(cluster: ClusterConfig, router: RouterConfig) -> None:
+    """Run the router process alone.
+
+    It accepts writes over HTTP, puts each series on one sequencer and answers once the write buffer has made the write
+    durable. SIGTERM finishes the requests in flight; a second one stops at once, which is always safe.
+    """
+    from router import main
+
+    stop_with_supervisor()
+    sys.exit(main.run(cluster, router))

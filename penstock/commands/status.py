@@ -1,0 +1,34 @@
+"""`penstock status`."""
+
+import sys
+
+import click
+
+from common.config import ClusterConfig
+from penstock import exit_codes
+from penstock.options import SectionedCommand, settings
+
+
+@click.command(cls=SectionedCommand)
+@settings(ClusterConfig, without=["sequencers"])
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, unknown values as null.")
+def command(cluster: ClusterConfig, as_json: bool) -> None:
+    """Show offsets, lag, buffered rows and files of each sequencer.
+
+    \b
+    first, next    the oldest offset that the log still holds, and one past its newest
+    persisted      every row below it is in the store's files
+    applied        one past the newest offset that the ingester has taken in
+    lag            next - applied
+
+    The exit code is 1 when an ingester does not answer; its state is then `down`.
+    """
+    from penstock import datafolder, status
+    from penstock.existing import open_cluster
+    from writebuffer.connect import connect
+
+    datafolder.require(cluster)
+    store, joined = open_cluster(cluster)
+    statuses = status.gather(store, joined.sequencers, connect(cluster.write_buffer_url))
+    click.echo(status.to_json(statuses) if as_json else status.table(statuses))
+    sys.exit(exit_codes.FAILED if any(one.state == status.DOWN for one in statuses) else exit_codes.OK)

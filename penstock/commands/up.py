@@ -1,0 +1,49 @@
+"""`penstock up`."""
+
+import sys
+
+import click
+
+from common.config import ClusterConfig, IngesterConfig, RouterConfig
+from penstock.options import SectionedCommand, settings
+
+
+@click.command(cls=SectionedCommand)
+@settings(ClusterConfig, RouterConfig, IngesterConfig)
+def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConfig) -> None:
+    """Start a cluster on this machine: a router and an ingester for each sequencer.
+
+    Prints the addresses and three commands to try once all are ready. What dies is started again. Ctrl-C stops in
+    order: the router finishes what is in flight, then the ingesters persist what they hold; a second Ctrl-C stops at
+    once, which loses nothing that was acknowledged.
+    """
+    import asyncio
+
+    from common.clock import SystemClock
+    from penstock import datafolder, embedded, ports
+    from penstock.supervisor import Supervisor
+
+    clock = SystemClock()
+    with datafolder.held(datafolder.make(cluster), clock.now_ns()):
+        router, ingester = ports.settle(cluster.sequencers, router, ingester)
+        _join(cluster, clock.now_ns())
+
+        async def supervise() -> int:
+            stages = embedded.stages(cluster, router, ingester)
+            return await Supervisor(
+                stages, clock, lambda: click.echo(embedded.welcome(cluster, router, ingester))
+            ).run()
+
+        code = asyncio.run(supervise())
+    sys.exit(code)
+
+
+def _join(cluster: ClusterConfig, now_ns: int) -> None:
+    """Refuse what every child would refuse, once. A store that is merely away is the children's to wait for."""
+    from common.errors import Unavailable
+    from common.startup import join_cluster
+
+    try:
+        join_cluster(cluster, now_ns)
+    except Unavailable as error:
+        click.echo(f"penstock: {error}", err=True)

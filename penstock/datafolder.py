@@ -1,0 +1,79 @@
+"""The data folder of an embedded cluster: made by `penstock up`, held by it, required by what looks at a cluster.
+
+One `up` for each folder: cluster.lock is locked (flock) for as long as the supervisor lives, however it ends, and
+names its pid and start time for whoever comes second.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from common.config import ClusterConfig
+from common.errors import Misconfigured
+
+LOCK = "cluster.lock"
+
+
+def require(cluster: ClusterConfig) -> None:
+    """Raises Misconfigured, with the way to start one, where the folder of a cluster that lives in it is not there."""
+    if cluster.store or cluster.data_folder.is_dir():
+        return
+    raise Misconfigured(
+        f"data folder {cluster.data_folder} does not exist: start a cluster with `penstock up --data {cluster.data}`, "
+        "or correct --data",
+        data=cluster.data,
+    )
+
+
+def make(cluster: ClusterConfig) -> Path:
+    """The folder, made when its parent stands. Raises Misconfigured."""
+    folder = cluster.data_folder
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        raise Misconfigured(
+            f"data folder {folder}: {folder.parent} does not exist; make it first, or correct --data", data=cluster.data
+        ) from None
+    except OSError as error:
+        raise Misconfigured(f"data folder {folder}: {error.strerror}; correct --data", data=cluster.data) from None
+    return folder
+
+
+@contextmanager
+def held(folder: Path, now_ns: int) -> Iterator[None]:
+    """Hold the folder for this process. Raises Misconfigured naming the pid that holds it, and since when."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise Misconfigured(f"{folder / LOCK}: {error.strerror}; make it writable, or correct --data") from None
+    try:
+        _lock(descriptor, folder)
+        holder = {"pid": os.getpid(), "since": datetime.fromtimestamp(now_ns // 10**9, UTC).isoformat()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Misconfigured(
+            f"data folder {folder} is held by another `penstock up`: {_holder(descriptor)}; stop that one, or give "
+            "another folder with --data",
+            folder=str(folder),
+        ) from None
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        return f"pid {holder['pid']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "it is just starting"

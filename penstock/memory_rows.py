@@ -1,0 +1,106 @@
+"""One sequencer as a query sees it: the rows in an ingester's memory, and the manifest number they complement.
+
+The newest claim in the manifest says where the ingester answers. While it restarts, a query tries again, reading the
+claim anew, until its time is over; an answer from an older epoch than the claim is not believed.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.flight
+
+from common.errors import InvalidRequest, Unavailable
+from common.ids import NO_MANIFEST, ManifestNumber, Offset, SequencerId
+from common.objectstore import ObjectStore, run
+from ingester.persist import manifest
+from ingester.persist.manifest_state import ManifestState
+from ingester.query import META_EPOCH, META_MANIFEST, Ticket
+
+RETRY_S = 0.2
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerRows:
+    """rows: unpersisted, oldest first within each day. state: the manifest at exactly the number they complement."""
+
+    rows: pa.Table
+    state: ManifestState
+
+
+class SequencerClient:
+    """Asks one sequencer's ingester. Not shared between threads."""
+
+    def __init__(self, store: ObjectStore, sequencer: SequencerId, wait_for: Offset | None, deadline_s: float) -> None:
+        """wait_for: rows count once the record at this offset is applied. deadline_s: by time.monotonic()."""
+        self._store = store
+        self._sequencer = sequencer
+        self._wait_for = wait_for
+        self._deadline_s = deadline_s
+        self._state = run(manifest.load(sequencer), store)
+
+    @property
+    def state(self) -> ManifestState:
+        """The newest manifest as last loaded."""
+        return self._state
+
+    def tables(self, namespace: str) -> set[str]:
+        """Tables of `namespace` with files or rows in memory."""
+        answer = self._ask(lambda client, options: next(iter(client.do_action(("tables", b""), options))))
+        in_memory = json.loads(answer.body.to_pybytes())["tables"]
+        return stored_tables(self._state, namespace) | {table for name, table in in_memory if name == namespace}
+
+    def rows(self, namespace: str, table: str) -> SequencerRows:
+        """The rows of one table. Raises Unavailable naming the sequencer and what its ingester said."""
+        left_s = max(0.1, self._deadline_s - time.monotonic())
+        ticket = pyarrow.flight.Ticket(
+            Ticket(namespace, table, wait_for_offset=self._wait_for, timeout_s=left_s).to_bytes()
+        )
+        rows = self._ask(lambda client, options: client.do_get(ticket, options).read_all())
+        marks = rows.schema.metadata
+        number = ManifestNumber(int(marks[META_MANIFEST]))
+        if int(marks[META_EPOCH]) < self._state.epoch:
+            raise Unavailable(f"sequencer {self._sequencer}: an older ingester answered; ask again")
+        if number != self._state.number:
+            self._state = run(manifest.load_at(self._sequencer, number), self._store)
+        return SequencerRows(rows, self._state)
+
+    def _ask(self, question: Callable[[pyarrow.flight.FlightClient, pyarrow.flight.FlightCallOptions], T]) -> T:
+        while True:
+            left_s = self._deadline_s - time.monotonic()
+            try:
+                if self._state.number == NO_MANIFEST:
+                    raise Unavailable("no ingester ever claimed it")
+                with pyarrow.flight.connect(f"grpc://{self._state.flight_address}") as client:
+                    return question(client, pyarrow.flight.FlightCallOptions(timeout=max(0.1, left_s)))
+            except pa.ArrowInvalid as error:
+                raise InvalidRequest(str(error)) from error
+            except (pyarrow.flight.FlightError, pa.ArrowException, Unavailable) as error:
+                if time.monotonic() + RETRY_S >= self._deadline_s:
+                    raise self._silent(error) from error
+            time.sleep(RETRY_S)
+            self._state = run(manifest.load(self._sequencer, self._state.number), self._store)
+
+    def _silent(self, error: Exception) -> Unavailable:
+        reason = str(error).split(". gRPC client debug context")[0]
+        return Unavailable(
+            f"sequencer {self._sequencer}: its ingester at {self._state.flight_address or 'no known address'} does not "
+            f"answer ({reason}). Rows that are not persisted yet would be missing: start it, or read only what is "
+            "persisted with --stored-only",
+            sequencer=self._sequencer,
+        )
+
+
+def stored_tables(state: ManifestState, namespace: str) -> set[str]:
+    return {file.partition.table for file in state.files.values() if file.partition.namespace == namespace}
+
+
+def stored_rows(state: ManifestState) -> SequencerRows:
+    """A sequencer without its ingester: what is persisted, nothing from memory."""
+    from common.schema import arrow_schema
+
+    return SequencerRows(arrow_schema({}).empty_table(), state)

@@ -1,0 +1,127 @@
+"""Where each sequencer stands: what the log holds, what is applied, what is persisted.
+
+Three sources, each of which may be missing: the write buffer (first and next offset), the sequencer's manifest in the
+store (persisted, files, epoch, address), and the ingester itself (state, applied, rows buffered). An ingester that does
+not answer is `down`; what only it could say is unknown, shown as `-`.
+"""
+
+import http.client
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from common.errors import InvalidRequest, Unavailable
+from common.ids import SequencerId
+from common.objectstore import ObjectStore, run
+from ingester.persist import manifest
+from ingester.persist.manifest_state import ManifestState
+from writebuffer.contract import Backend, Offsets, Reader
+
+DOWN = "down"
+_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerStatus:
+    """One line. persisted: the replay offset. lag: records from applied to next. None where nobody says."""
+
+    sequencer: int
+    state: str
+    epoch: int
+    first: int | None
+    persisted: int
+    applied: int | None
+    next: int | None
+    lag: int | None
+    rows_buffered: int | None
+    files: int
+
+
+def gather(store: ObjectStore, sequencers: int, backend: Backend) -> list[SequencerStatus]:
+    """One status for each of 0..sequencers-1. Raises Unavailable when the store cannot be read."""
+    known = [SequencerId(number) for number in range(sequencers)]
+    reader = _reader(backend)
+    with ThreadPoolExecutor(max_workers=min(16, len(known))) as pool:
+        return list(pool.map(lambda sequencer: _one(sequencer, store, reader), known))
+
+
+def merge(state: ManifestState, offsets: Offsets | None, answer: dict[str, Any] | None) -> SequencerStatus:
+    """answer: of the ingester's /status; one of another sequencer (its port was reused) counts as none."""
+    if answer is not None and answer.get("sequencer") != state.sequencer:
+        answer = None
+    said = answer or {}
+    applied = said.get("applied_offset")
+    next_offset = offsets.next_offset if offsets else said.get("next_offset")
+    return SequencerStatus(
+        sequencer=state.sequencer,
+        state=said.get("state", DOWN),
+        epoch=state.epoch,
+        first=offsets.first_offset if offsets else None,
+        persisted=state.replay_offset,
+        applied=applied,
+        next=next_offset,
+        lag=max(0, next_offset - applied) if next_offset is not None and applied is not None else None,
+        rows_buffered=said.get("rows_buffered"),
+        files=len(state.files),
+    )
+
+
+def to_json(statuses: Iterable[SequencerStatus]) -> str:
+    return json.dumps([asdict(status) for status in statuses])
+
+
+def table(statuses: Sequence[SequencerStatus]) -> str:
+    """Aligned columns under a heading; text to the left, numbers to the right."""
+    names = [spec.name for spec in fields(SequencerStatus)]
+    rows = [[_cell(getattr(status, name)) for name in names] for status in statuses]
+    heading = [name.replace("_", " ") for name in names]
+    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            f"{cell:<{width}}" if name == "state" else f"{cell:>{width}}"
+            for name, cell, width in zip(names, row, widths, strict=True)
+        )
+        for row in [heading, *rows]
+    ]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _one(sequencer: SequencerId, store: ObjectStore, reader: Reader | None) -> SequencerStatus:
+    state = run(manifest.load(sequencer), store)
+    return merge(state, _offsets(reader, sequencer), _ask(state.http_address))
+
+
+def _reader(backend: Backend) -> Reader | None:
+    try:
+        return backend.open_reader()
+    except (Unavailable, InvalidRequest):
+        return None
+
+
+def _offsets(reader: Reader | None, sequencer: SequencerId) -> Offsets | None:
+    try:
+        return reader.offsets(sequencer) if reader else None
+    except (Unavailable, InvalidRequest):
+        return None
+
+
+def _ask(address: str) -> dict[str, Any] | None:
+    """The answer of http://address/status; None when there is none."""
+    if not address:
+        return None
+    connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", "/status")
+        response = connection.getresponse()
+        answer = json.loads(response.read()) if response.status == http.client.OK else None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return answer if isinstance(answer, dict) else None

@@ -1,0 +1,101 @@
+"""Keeps the processes of an embedded cluster alive, merges their logs, and stops them in order.
+
+Children are given in stages, the order they are stopped in. SIGINT, SIGTERM or SIGHUP stops stage after stage; a second
+one kills what is left at once, which loses nothing that was acknowledged. A child whose configuration is refused
+(restart.py) ends the whole cluster, with the reason.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from common.clock import Clock
+from penstock import exit_codes
+from penstock.child import Child, ChildSpec, GivenUp
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE_S = 10.0
+"""How often it is said which children are still waited for."""
+
+
+class MergedLog:
+    """Lines of several processes on stderr, each behind its process's name."""
+
+    def __init__(self, names: Sequence[str], clock: Clock) -> None:
+        self._width = max(map(len, [*names, "penstock"]))
+        self._clock = clock
+
+    def write(self, name: str, line: str) -> None:
+        try:
+            print(f"{name:<{self._width}} | {line}", file=sys.stderr, flush=True)
+        except OSError:
+            return  # nobody reads the log any more; the cluster goes on
+
+    def say(self, text: str) -> None:
+        """A line of the supervisor itself."""
+        now = datetime.fromtimestamp(self._clock.now_ns() / 1e9, UTC)
+        self.write("penstock", f"{now.isoformat(timespec='milliseconds')} {text}")
+
+
+class Supervisor:
+    """`run` starts all children and returns the exit code. `on_ready` is called once, when all have been ready."""
+
+    def __init__(self, stages: Sequence[Sequence[ChildSpec]], clock: Clock, on_ready: Callable[[], None]) -> None:
+        self._log = MergedLog([spec.name for stage in stages for spec in stage], clock)
+        self._stages = [[self._child(spec, clock) for spec in stage] for stage in stages]
+        self._children = [child for stage in self._stages for child in stage]
+        self._on_ready = on_ready
+        self._stop_asked = asyncio.Event()
+        self._kill_asked = asyncio.Event()
+
+    def _child(self, spec: ChildSpec, clock: Clock) -> Child:
+        return Child(spec, clock, log=lambda line: self._log.write(spec.name, line), say=self._log.say)
+
+    async def run(self) -> int:
+        """Until a signal, or until a child is given up. 0 after an ordered stop."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._signalled, number)
+        keepers = [asyncio.create_task(child.keep()) for child in self._children]
+        announcement = asyncio.create_task(self._announce())
+        stop_asked = asyncio.create_task(self._stop_asked.wait())
+        await asyncio.wait({stop_asked, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+        announcement.cancel()
+        stop_asked.cancel()
+        orderly = await self._stop()
+        return self._exit_code(await asyncio.gather(*keepers), orderly)
+
+    def _signalled(self, number: int) -> None:
+        if self._stop_asked.is_set():
+            self._kill_asked.set()
+        else:
+            self._log.say(f"{signal.Signals(number).name}: stopping; once more kills at once")
+            self._stop_asked.set()
+
+    async def _announce(self) -> None:
+        while waited_for := [child for child in self._children if not child.was_ready.is_set()]:
+            waits = [asyncio.create_task(child.was_ready.wait()) for child in waited_for]
+            _, late = await asyncio.wait(waits, timeout=_PATIENCE_S)
+            if late:
+                names = [child.name for child in waited_for if not child.was_ready.is_set()]
+                self._log.say(f"still waiting for {', '.join(names)} to become ready")
+            for wait in late:
+                wait.cancel()
+        self._on_ready()
+
+    async def _stop(self) -> bool:
+        """True when every child stopped by itself."""
+        codes: list[int] = []
+        for stage in self._stages:
+            codes += await asyncio.gather(*(child.stop(self._kill_asked) for child in stage))
+        return not any(codes)
+
+    def _exit_code(self, outcomes: Sequence[GivenUp | None], orderly: bool) -> int:
+        for given_up in filter(None, outcomes):
+            self._log.say(f"the cluster was stopped because {given_up.name} cannot start: {given_up.last_line}")
+            return given_up.code
+        if self._kill_asked.is_set():
+            return exit_codes.INTERRUPTED
+        return exit_codes.OK if orderly else exit_codes.FAILED

@@ -1,0 +1,39 @@
+"""What one line of line protocol says, and why a line is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.schema import ColumnType
+
+FieldValue = tuple[ColumnType, float | int | str | bool]
+"""A field's type and its value: FLOAT float, INTEGER and UNSIGNED int, STRING str, BOOLEAN bool."""
+
+Fields = Mapping[str, FieldValue]
+Tags = tuple[tuple[str, str], ...]
+"""(key, value) pairs, sorted by the keys' UTF-8 bytes, each key once, nothing empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A table and a tag set: what a line says before its first space."""
+
+    table: str
+    tags: Tags
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One line. `fields` has at least one; `time_ns` is None when the line names no time."""
+
+    table: str
+    tags: Tags
+    fields: Fields
+    time_ns: int | None
+
+
+class LineError(Exception):
+    """One line is refused; its neighbours are not. `reason` is for the person who wrote the line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

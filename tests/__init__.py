@@ -1,0 +1,1 @@
+"""penstock's tests: what is promised, and the proof."""

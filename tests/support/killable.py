@@ -1,0 +1,119 @@
+"""A penstock process that kills itself at a chosen point of its I/O: `python -m tests.support.killable router …`.
+
+The process runs the real command line over a Disk that watches. When the file named by KILL_ARM exists, it holds the
+name of a point; at the next operation that reaches it the process appends the point to KILL_HITS and sends itself
+SIGKILL. So a test can kill inside an append, a persist or a commit, without a hook in the product.
+
+Points: append-{before,torn,written,synced}, persist-{before,torn,synced,linked}, commit-{before,torn,synced,linked}.
+`torn` writes half of the bytes first; `synced` is after the data's fsync and before it is acknowledged or linked.
+
+KILL_BREAK=ack-before-write makes a broken build for the checker's own test: appends are acknowledged before a byte of
+them is written.
+"""
+
+import os
+import signal
+import sys
+from concurrent.futures import Future
+from pathlib import Path
+
+from common import disk
+
+POINTS = {
+    "append": ("append-before", "append-torn", "append-written", "append-synced"),
+    "persist": ("persist-before", "persist-torn", "persist-synced", "persist-linked"),
+    "commit": ("commit-before", "commit-torn", "commit-synced", "commit-linked"),
+}
+
+
+def reach(point: str) -> None:
+    """Die here if this is the point that was asked for."""
+    if armed() == point:
+        descriptor = os.open(os.environ["KILL_HITS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.write(descriptor, f"{point}\n".encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def armed() -> str:
+    try:
+        return Path(os.environ["KILL_ARM"]).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def activity(path: str, data: bytes = b"") -> str:
+    """append, persist, commit, or nothing of interest. A store's temporary file is known by what it holds."""
+    if path.endswith(".log") and "/log/" in path:
+        return "append"
+    if path.endswith(".parquet") or data.startswith(b"PAR1"):
+        return "persist"
+    if "/manifest/" in path or data.startswith(b'{"xxh3":'):
+        return "commit"
+    return ""
+
+
+class WatchedFile(disk.LocalFile):
+    def __init__(self, path: str, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self._path = path
+        self._activity = ""
+
+    def write_at(self, position: int, buffers: disk.Buffers) -> None:
+        start = bytes(buffers[0][:16]) if buffers else b""
+        self._activity = activity(self._path, start)
+        if self._activity:
+            reach(f"{self._activity}-before")
+            if armed() == f"{self._activity}-torn":
+                whole = b"".join(buffers)
+                super().write_at(position, [whole[: len(whole) // 2]])
+                reach(f"{self._activity}-torn")
+        super().write_at(position, buffers)
+        if self._activity == "append":
+            reach("append-written")
+
+    def sync_data(self) -> None:
+        super().sync_data()
+        if self._activity:
+            reach(f"{self._activity}-synced")
+
+
+class WatchedDisk(disk.LocalDisk):
+    def create(self, path: str) -> disk.LocalFile:
+        return WatchedFile(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+
+    def link(self, source: str, target: str) -> None:
+        super().link(source, target)
+        if what := activity(target):
+            reach(f"{what}-linked")
+
+
+def break_acknowledgement() -> None:
+    """Resolve every append before its batch reaches the disk, as a build with that defect would."""
+    from common.ids import Offset
+    from writebuffer.contract import Appended, AppendedRange
+    from writebuffer.file.writer import FileWriter
+
+    append_many = FileWriter.append_many
+
+    def early(self, sequencer, records):  # type: ignore[no-untyped-def]
+        append_many(self, sequencer, records)
+        place = Appended(Offset(0), records[0].append_time_ns)
+        done: Future[AppendedRange] = Future()
+        done.set_result(AppendedRange(place, place))
+        return done
+
+    FileWriter.append_many = early  # type: ignore[method-assign]
+
+
+def main() -> None:
+    disk.LocalDisk = WatchedDisk  # type: ignore[misc]
+    if os.environ.get("KILL_BREAK") == "ack-before-write":
+        break_acknowledgement()
+    from penstock.cli import main as penstock
+
+    sys.argv[0] = "penstock"
+    penstock()
+
+
+if __name__ == "__main__":
+    main()

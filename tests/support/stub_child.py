@@ -1,0 +1,50 @@
+"""A stand-in for a router or an ingester, for tests of the supervisor: `python -m tests.support.stub_child SPEC`.
+
+SPEC: JSON with name, port (answers /ready), journal (a file that gets a line for each start and stop), and optionally
+`deaf` (ignores SIGTERM), `exit` (ends at once with this code, saying why).
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+from penstock.supervised import stop_with_supervisor
+
+
+class Ready(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+def main(spec: dict[str, Any]) -> int:
+    if "exit" in spec:
+        print("penstock: error: this stub refuses its settings", file=sys.stderr)
+        return int(spec["exit"])
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if spec.get("deaf") else lambda number, frame: stopped.set())
+    note(spec, "started")
+    stop_with_supervisor()
+    print("serving", flush=True)
+    server = HTTPServer(("127.0.0.1", spec["port"]), Ready)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    stopped.wait()
+    note(spec, "stopped")
+    return 0
+
+
+def note(spec: dict[str, Any], what: str) -> None:
+    with Path(spec["journal"]).open("a") as journal:
+        journal.write(f"{spec['name']} {what} {os.getpid()}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))

@@ -1,0 +1,87 @@
+"""Joining the cluster at start: what is wrong exits with the reason, what is away is fine once a copy stands here."""
+
+from pathlib import Path
+
+import pytest
+
+from common import startup
+from common.cluster import Cluster
+from common.config import ClusterConfig
+from common.errors import DataCorrupt, Misconfigured, Unavailable
+from common.localstore import LocalStore
+from common.objectstore import ObjectStore
+from common.startup import join_cluster
+from tests.support.watched_disk import WatchedDisk
+
+
+def config(data: Path, **changes: object) -> ClusterConfig:
+    return ClusterConfig(data=str(data), **changes)  # type: ignore[arg-type]
+
+
+def test_the_first_process_makes_the_cluster_and_the_next_joins_it(tmp_path: Path) -> None:
+    """A missing data folder is made; both have the same cluster, and a copy stands in the folder."""
+    data = tmp_path / "deep" / "data"
+    _, made = join_cluster(config(data), 0)
+    _, joined = join_cluster(config(data), 0)
+    assert made == joined
+    assert (data / "cluster.json").read_bytes() == (data / "store" / "cluster.json").read_bytes()
+
+
+@pytest.fixture
+def store_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From now on every call of the store fails."""
+    disk = WatchedDisk()
+    for act in ("stat", "create", "open", "make_folder"):
+        disk.failing[act] = OSError(5, "away")
+
+    def open_away(url: str) -> ObjectStore:
+        return LocalStore(disk, url.removeprefix("file://"))
+
+    monkeypatch.setattr(startup, "open_store", open_away)
+
+
+@pytest.mark.usefixtures("store_away")
+def test_a_process_without_a_copy_cannot_start_while_the_store_is_away(tmp_path: Path) -> None:
+    """What the cluster is cannot be known; the caller tries again."""
+    with pytest.raises(Unavailable):
+        join_cluster(config(tmp_path), 0)
+
+
+@pytest.mark.usefixtures("store_away")
+def test_a_process_with_a_copy_starts_while_the_store_is_away(tmp_path: Path) -> None:
+    """The copy says what every process of the cluster agreed on, the number of sequencers included."""
+    made = Cluster("id", 4)
+    (tmp_path / "cluster.json").write_bytes(made.to_json())
+    assert join_cluster(config(tmp_path), 0)[1] == made
+    with pytest.raises(Misconfigured, match="says 4 sequencers, asked for 2: start with --sequencers 4"):
+        join_cluster(config(tmp_path, sequencers=2), 0)
+
+
+def test_a_data_folder_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    """Mixing two clusters' logs and files would lose rows; the message names both and the way out."""
+    (tmp_path / "cluster.json").write_bytes(Cluster("other", 4).to_json())
+    with pytest.raises(Misconfigured, match=r"cluster\.json belongs to cluster other, the store to .*: give each"):
+        join_cluster(config(tmp_path), 0)
+
+
+def test_a_damaged_copy_is_corrupt(tmp_path: Path) -> None:
+    """It is not silently replaced: something wrote there that is not penstock."""
+    (tmp_path / "cluster.json").write_bytes(b"")
+    with pytest.raises(DataCorrupt, match=r"cluster\.json: not a cluster\.json"):
+        join_cluster(config(tmp_path), 0)
+
+
+def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """The message names the folder and the setting."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Misconfigured, match=r"^data folder .*/file/data: .* --data"):
+        join_cluster(config(tmp_path / "file" / "data", store=f"file://{tmp_path}/store"), 0)
+
+
+def test_starting_removes_what_dead_processes_left(tmp_path: Path) -> None:
+    """Temporary files over a day old go at the next start of any process."""
+    join_cluster(config(tmp_path), 0)
+    left = tmp_path / "store" / ".tmp" / "123-left"
+    left.write_bytes(b"half")
+    join_cluster(config(tmp_path), left.stat().st_mtime_ns + 2 * 24 * 3600 * 10**9)
+    assert not left.exists()

@@ -1,0 +1,44 @@
+"""What every backend checks at the call, so that the same mistake gets the same error everywhere."""
+
+from collections.abc import Sequence
+
+from common.errors import DataCorrupt, InvalidRequest
+from common.ids import SequencerId
+from writebuffer.errors import MalformedRecord, RecordTooLarge, UnknownSequencer
+from writebuffer.record import RECORD_BYTES_MAX, Record
+
+
+def check_sequencer(sequencer: SequencerId, sequencers: int) -> None:
+    """Raises UnknownSequencer."""
+    if not isinstance(sequencer, int) or not 0 <= sequencer < sequencers:
+        raise UnknownSequencer(sequencer, sequencers)
+
+
+def check_append(sequencer: SequencerId, sequencers: int, records: Sequence[Record]) -> None:
+    """Raises UnknownSequencer, MalformedRecord, RecordTooLarge; nothing is written then."""
+    check_sequencer(sequencer, sequencers)
+    if not records:
+        raise MalformedRecord(f"sequencer {sequencer}: append_many takes at least one record, got none")
+    for record in records:
+        _check_record(sequencer, record)
+
+
+def check_limits(max_records: int, max_bytes: int) -> None:
+    """Raises InvalidRequest for a poll that could return nothing at all."""
+    if max_records < 1 or max_bytes < 1:
+        raise InvalidRequest(f"poll needs max_records and max_bytes of at least 1, got {max_records} and {max_bytes}")
+
+
+def _check_record(sequencer: SequencerId, record: Record) -> None:
+    if not isinstance(record, Record):
+        raise MalformedRecord(f"sequencer {sequencer}: asked to append {type(record).__name__}, not a Record")
+    if not isinstance(record.payload, bytes) or not isinstance(record.header_block, bytes):
+        raise MalformedRecord(f"sequencer {sequencer}: header block and payload must be bytes; use Record.of")
+    if len(record) > RECORD_BYTES_MAX:
+        raise RecordTooLarge(sequencer, len(record), RECORD_BYTES_MAX)
+    try:
+        block = Record.from_bytes(record.header_block)
+    except DataCorrupt as error:
+        raise MalformedRecord(f"sequencer {sequencer}: {error}") from None
+    if block.payload:
+        raise MalformedRecord(f"sequencer {sequencer}: header block is longer than it says; make records by Record.of")

@@ -1,0 +1,223 @@
+"""The thread of one sequencer: takes what was appended meanwhile, commits it as one group, resolves the futures.
+
+A future resolves on this thread, in the order of the appends. Whatever ends the thread fails every pending and later
+append with the cause. A poisoned log is opened anew by the first append after a back-off.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.clock import Clock
+from common.errors import PenstockError, Unavailable, Written
+from common.ids import Offset, SequencerId
+from common.logs import Logger
+from writebuffer.contract import Appended, AppendedRange
+from writebuffer.file.log import LogWriter
+from writebuffer.record import Record
+
+GROUP_BYTES_MAX = 8 * 2**20
+"""16 ms of a 500 MB/s disk: more would only make the first of the group wait longer."""
+GROUP_RECORDS_MAX = 4096
+_REOPEN_FIRST_S = 0.25
+_REOPEN_MAX_S = 30.0
+
+
+class Pending:
+    """One call of append or append_many, until its future resolves. Without records: a flush passing through."""
+
+    def __init__(self, records: Sequence[Record], *, single: bool = False) -> None:
+        self._records = records
+        self._taken = 0
+        self._single = single
+        self._first: Offset | None = None
+        self.future: Future[Any] = Future()
+        # Running from the start: a caller's cancel() changes nothing and cannot get in the way of the result.
+        self.future.set_running_or_notify_cancel()
+
+    def left(self) -> Sequence[Record]:
+        """The records that are in no group yet."""
+        return self._records[self._taken :] if self._taken else self._records
+
+    def stands(self, first_offset: Offset, count: int) -> bool:
+        """The next `count` records are durable, from `first_offset`; whether these were the last, and it resolved."""
+        self._first = first_offset if self._first is None else self._first
+        self._taken += count
+        if self._taken < len(self._records):
+            return False
+        last_offset = Offset(first_offset + count - 1)
+        with suppress(InvalidStateError):  # closed meanwhile
+            self.future.set_result(self._result(self._first, last_offset) if self._records else None)
+        return True
+
+    def fails(self, error: PenstockError) -> None:
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
+
+    def _result(self, first_offset: Offset, last_offset: Offset) -> Appended | AppendedRange:
+        first = Appended(first_offset, self._records[0].append_time_ns)
+        if self._single:
+            return first
+        return AppendedRange(first, Appended(last_offset, self._records[-1].append_time_ns))
+
+
+@dataclass
+class _Group:
+    """Records committed together, and the calls they came from, each with the number of its records."""
+
+    records: list[Record] = field(default_factory=list)
+    shares: list[tuple[Pending, int]] = field(default_factory=list)
+    bytes: int = 0
+
+    def take(self, pending: Pending) -> bool:
+        """Take what fits of `pending`; whether that was all of it."""
+        left = pending.left()
+        count = 0
+        for record in left:
+            if not self._fits(record):
+                break
+            self.bytes += len(record)
+            self.records.append(record)
+            count += 1
+        if count or not left:
+            self.shares.append((pending, count))
+        return count == len(left)
+
+    def _fits(self, record: Record) -> bool:
+        if len(self.records) == GROUP_RECORDS_MAX:
+            return False
+        return not self.records or self.bytes + len(record) <= GROUP_BYTES_MAX
+
+
+class Committer:
+    """Owns one LogWriter and the thread that commits to it."""
+
+    def __init__(self, sequencer: SequencerId, open_log: Callable[[], LogWriter], clock: Clock, logger: Logger) -> None:
+        """Raises what `open_log` raises."""
+        self._sequencer = sequencer
+        self._open_log = open_log
+        self._clock = clock
+        self._logger = logger
+        self._log = open_log()
+        self._files = threading.Lock()
+        """Held while segments are removed, and while the folder is looked through to open it anew."""
+        self._reopen_at_s = self._clock.monotonic_s()
+        self._reopen_wait_s = _REOPEN_FIRST_S
+        self._queue: deque[Pending] = deque()
+        """What has not resolved yet, the group being committed included."""
+        self._wake = threading.Condition()
+        self._closing = False
+        self._ended: PenstockError | None = None
+        self._thread = threading.Thread(target=self._run, name=f"log-{sequencer}", daemon=True)
+        self._thread.start()
+
+    def submit(self, pending: Pending) -> None:
+        """Queue it. Once the thread has ended, its future fails at once with the cause."""
+        with self._wake:
+            ended = self._ended
+            if ended is None:
+                self._queue.append(pending)
+                self._wake.notify()
+        if ended is not None:
+            pending.fails(ended)
+
+    def trim(self, before: Offset) -> Offset:
+        """Raises OSError, DataCorrupt."""
+        with self._files:
+            return self._log.trim(before)
+
+    def close(self, timeout_s: float) -> None:
+        """Let the thread finish what is queued; what is left after `timeout_s` fails."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join(timeout_s)
+        self._end(f"closed; the disk did not answer for {timeout_s} s", None)
+
+    def _run(self) -> None:
+        try:
+            while group := self._next_group():
+                self._commit(group)
+            self._log.close()
+            self._end("the writer was closed", None)
+        except BaseException as error:
+            self._logger.error("the log's thread died", sequencer=self._sequencer, exc_info=error)
+            self._end(f"the log's thread died of {error!r}; restart the process", error)
+
+    def _next_group(self) -> _Group | None:
+        """Wait for something to commit; None once closing with nothing left."""
+        with self._wake:
+            while not self._queue and not self._closing:
+                self._wake.wait()
+            if not self._queue:
+                return None
+            group = _Group()
+            for pending in self._queue:
+                if not group.take(pending):
+                    break
+            return group
+
+    def _commit(self, group: _Group) -> None:
+        try:
+            offset = self._usable_log().commit(group.records) if group.records else Offset(0)
+        except Unavailable as error:
+            self._plan_reopen()
+            for pending, _ in group.shares:
+                self._forget(pending)
+                pending.fails(error)
+            return
+        self._reopen_wait_s = _REOPEN_FIRST_S
+        for pending, count in group.shares:
+            if pending.stands(offset, count):
+                self._forget(pending)
+            offset = Offset(offset + count)
+
+    def _forget(self, pending: Pending) -> None:
+        with self._wake:
+            if self._queue and self._queue[0] is pending:
+                self._queue.popleft()
+
+    def _usable_log(self) -> LogWriter:
+        """The log, opened anew when it was poisoned and the back-off is over. Raises Unavailable, DataCorrupt."""
+        poison = self._log.poison
+        if poison is None:
+            return self._log
+        if self._clock.monotonic_s() < self._reopen_at_s:
+            raise self._unavailable(f"a sync failed ({poison}) and the log is opened anew in a moment") from poison
+        self._log.close()
+        try:
+            with self._files:
+                self._log = self._open_log()
+        except OSError as error:
+            raise self._unavailable(f"after a failed sync ({poison}) it cannot be opened anew: {error}") from error
+        self._logger.warning("log opened anew after a failed sync", sequencer=self._sequencer, error=str(poison))
+        return self._log
+
+    def _plan_reopen(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if self._log.poison and now_s >= self._reopen_at_s:
+            self._reopen_at_s = now_s + self._reopen_wait_s
+            self._reopen_wait_s = min(2 * self._reopen_wait_s, _REOPEN_MAX_S)
+
+    def _unavailable(self, what: str, written: Written = "no") -> Unavailable:
+        return Unavailable(f"sequencer {self._sequencer}: {what}", written=written, sequencer=self._sequencer)
+
+    def _end(self, why: str, cause: BaseException | None) -> None:
+        """Fail what is pending, and what comes later; the first reason stays."""
+        known = cause if isinstance(cause, PenstockError) else None
+        with self._wake:
+            if self._ended is None:
+                self._ended = known or _caused(self._unavailable(why), cause)
+            pending = list(self._queue)
+            self._queue.clear()
+        for one in pending:
+            one.fails(known or _caused(self._unavailable(why, "unknown"), cause))
+
+
+def _caused(error: Unavailable, cause: BaseException | None) -> Unavailable:
+    error.__cause__ = cause
+    return error

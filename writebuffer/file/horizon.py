@@ -1,0 +1,71 @@
+"""The horizon file: how far readers in other processes may read, rewritten in place after every fdatasync.
+
+It is written only after what it names is durable, so it is never ahead of the truth. It is not synced itself on the hot
+path: after a power cut it may be behind or torn, and the segments' own proof (walk.prove) stands in.
+"""
+
+from common.disk import DiskFile
+from common.errors import Forked
+from writebuffer.file.format import HORIZON_BYTES, NO_EPOCH, Horizon, Place, SegmentName
+from writebuffer.file.segments import Segments
+from writebuffer.file.walk import prove
+
+_NAME = "horizon"
+_READS = 5
+"""A read may meet a write half done; one that fails so often in a row is damage."""
+
+
+class HorizonFile:
+    """The writer's side."""
+
+    def __init__(self, place: Place) -> None:
+        path = place.path(_NAME)
+        self._file: DiskFile = place.disk.open(path, write=True) if place.disk.stat(path) else place.disk.create(path)
+
+    def publish(self, horizon: Horizon) -> None:
+        self._file.write_at(0, [horizon.encode()])
+
+    def sync(self) -> None:
+        self._file.sync_data()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_horizon(place: Place) -> Horizon | None:
+    """None when it is missing or damaged. Raises Forked when it is another log's."""
+    try:
+        file = place.disk.open(place.path(_NAME))
+    except FileNotFoundError:
+        return None
+    try:
+        horizon = None
+        for _ in range(_READS):
+            if horizon := Horizon.parse(file.read_at(0, HORIZON_BYTES)):
+                break
+    finally:
+        file.close()
+    if horizon and horizon.log_id != place.log_id:
+        raise Forked(
+            f"{place}: holds log {horizon.log_id.hex()}, expected {place.log_id.hex()}: the write buffer was deleted "
+            "and made again, or its folders were mixed; open it anew, and start its readers from the first offset",
+            sequencer=place.sequencer,
+            expected=place.log_id.hex(),
+            actual=horizon.log_id.hex(),
+        )
+    return horizon
+
+
+def current_horizon(place: Place) -> Horizon:
+    """What readers go by: the horizon file, or what the segments prove where it is missing or damaged.
+
+    Raises Forked, DataCorrupt, OSError.
+    """
+    horizon = read_horizon(place)
+    if horizon is None:
+        segments = Segments(place)
+        segments.refresh()
+        nothing_written = SegmentName(segments.first_offset, NO_EPOCH)
+        durable_end = prove(place, segments).durable_end
+        horizon = Horizon(place.log_id, segments.first_offset, durable_end, nothing_written, 0)
+    return horizon

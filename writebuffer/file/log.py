@@ -1,0 +1,164 @@
+"""One sequencer's log, open for writing: commit a group, roll, trim. No thread of its own.
+
+A group counts once its fdatasync returned; only then the horizon names it and `commit` returns. A failed write closes
+the segment and the group is written again into a new one, once. A failed sync poisons the log: what the disk has is
+unknown until it is opened anew (recovery.py).
+"""
+
+import errno
+import threading
+from collections.abc import Sequence
+
+from common.clock import Clock
+from common.errors import Unavailable, Written
+from common.ids import Epoch, Offset
+from common.logs import Logger
+from writebuffer.file.format import HEADER_BYTES, Body, Horizon, Place, Position, SegmentHeader, SegmentName
+from writebuffer.file.horizon import HorizonFile
+from writebuffer.file.recovery import recover
+from writebuffer.file.segment import OpenSegment
+from writebuffer.file.segments import Segments
+from writebuffer.record import Record
+
+
+class LogWriter:
+    """The one writer of a log. `commit` and `close` belong to one thread; `trim` may come from any."""
+
+    def __init__(self, place: Place, clock: Clock, segment_bytes: int, logger: Logger) -> None:
+        """Open the log, empty or not. Raises DataCorrupt, Forked, OSError."""
+        self._place = place
+        self._clock = clock
+        self._segment_bytes = segment_bytes
+        self._logger = logger
+        recovered = recover(place, clock, logger)
+        self._position = recovered.position
+        self._epoch = recovered.epoch
+        self._first_offset = recovered.first_offset
+        self._segment: OpenSegment | None = None
+        self._written_last = SegmentName(recovered.position.offset, recovered.epoch)
+        self._written_end = 0
+        self._publishing = threading.Lock()
+        self._horizon = HorizonFile(place)
+        self.poison: OSError | None = None
+        """Why nothing more is acknowledged here; the log has to be opened anew."""
+        try:
+            self._horizon.publish(self._durable())
+            self._horizon.sync()
+        except OSError:
+            self._horizon.close()
+            raise
+
+    @property
+    def next_offset(self) -> Offset:
+        return self._position.offset
+
+    def commit(self, records: Sequence[Record]) -> Offset:
+        """Make `records` (at least one) durable as one batch; returns the first one's offset.
+
+        Raises Unavailable: written "no" when the disk is full, else "unknown". Afterwards look at `poison`.
+        """
+        if self.poison:
+            raise self._unavailable("no", self.poison) from self.poison
+        first_offset = self._position.offset
+        body = Body.of(records)
+        segment, position = self._write(body)
+        try:
+            segment.sync()
+        except OSError as error:
+            self.poison = error
+            raise self._unavailable("unknown", error) from error
+        self._position = position
+        self._written_last, self._written_end = segment.header.name, segment.end
+        self._publish()
+        return first_offset
+
+    def trim(self, before: Offset) -> Offset:
+        """Remove whole sealed segments below `before`, never the newest; returns the first offset left.
+
+        Each removal is synced before the next, so that a crash never leaves a hole.
+        """
+        segments = Segments(self._place)
+        segments.refresh()
+        kept = segments.holding(before)
+        for name in segments.names:
+            if kept is None or name.base_offset >= kept.base_offset:
+                break
+            self._place.disk.remove(self._place.path(str(name)))
+            self._place.disk.sync_folder(self._place.folder)
+            self._first_offset = kept.base_offset
+        self._publish()
+        return self._first_offset
+
+    def close(self) -> None:
+        """Seal what is open. Nothing that was written is lost, whatever fails here."""
+        if self._segment:
+            self._segment.seal()
+            self._segment = None
+        try:
+            if not self.poison:
+                self._horizon.sync()
+        except OSError as error:
+            self._logger.warning("the horizon was not synced", place=str(self._place), error=str(error))
+        finally:
+            self._horizon.close()
+
+    def _write(self, body: Body) -> tuple[OpenSegment, Position]:
+        written: Written = "no"
+        for last in (False, True):
+            try:
+                segment = self._segment_for(body)
+                return segment, segment.write(self._position.offset, body, 0)
+            except OSError as error:
+                # A batch that met a full disk is never whole; after another error it may be, and be found again.
+                written = written if _is_full(error) else "unknown"
+                self._abandon(error)
+                if last:
+                    raise self._unavailable(written, error) from error
+        raise AssertionError("unreachable")
+
+    def _segment_for(self, body: Body) -> OpenSegment:
+        """The open segment when the batch fits into it, else a new one, large enough for this batch at least."""
+        if self._segment and not self._segment.has_room(body):
+            self._segment.seal()
+            self._segment = None
+        if self._segment is None:
+            created_ms = self._clock.now_ns() // 1_000_000
+            header = SegmentHeader.make(self._place.log_id, self._position, self._epoch, created_ms)
+            length = max(self._segment_bytes, 2 * HEADER_BYTES + len(body.data))
+            self._segment = OpenSegment(self._place, header, length)
+        return self._segment
+
+    def _abandon(self, error: OSError) -> None:
+        """Leave the segment as it is; the next one may have the same base offset, hence a new epoch."""
+        if self._segment:
+            self._segment.seal()
+            self._segment = None
+        self._epoch = Epoch(self._epoch + 1)
+        self._logger.warning(
+            "write failed", place=str(self._place), next_offset=self._position.offset, error=str(error)
+        )
+
+    def _publish(self) -> None:
+        with self._publishing:
+            try:
+                self._horizon.publish(self._durable())
+            except OSError as error:  # the records are durable all the same; readers see them at the next one
+                self._logger.error("the horizon was not written", place=str(self._place), error=str(error))
+
+    def _durable(self) -> Horizon:
+        return Horizon(
+            self._place.log_id, self._first_offset, self._position.offset, self._written_last, self._written_end
+        )
+
+    def _unavailable(self, written: Written, error: OSError) -> Unavailable:
+        if _is_full(error) and not self.poison:
+            what = "the disk is full; free some space or trim the log, writing then resumes by itself"
+        elif self.poison:
+            what = f"a sync failed ({error}); the log is opened anew before anything more is acknowledged"
+        else:
+            what = f"writing failed twice ({error}); look after the disk, writing is tried again with the next append"
+        return Unavailable(f"{self._place}: {what}", written=written, sequencer=self._place.sequencer)
+
+
+def _is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,0 +1,85 @@
+"""The file backend's Reader: cursors over logs that another process may be writing, and answers about them."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from common.clock import Clock
+from common.errors import Unavailable
+from common.ids import SequencerId
+from writebuffer.admission import check_sequencer
+from writebuffer.contract import Offsets, Size
+from writebuffer.errors import Closed
+from writebuffer.file.cursor import FileCursor
+from writebuffer.file.format import Place, SegmentName
+from writebuffer.file.horizon import current_horizon
+from writebuffer.file.segments import Segments
+
+
+class FileReader:
+    """Reads without a lock and without writing anything. Implements Reader and Measurable."""
+
+    def __init__(self, places: Sequence[Place], clock: Clock, url: str) -> None:
+        self._places = places
+        self._clock = clock
+        self._url = url
+        self._closed = threading.Event()
+
+    def sequencers(self) -> Sequence[SequencerId]:
+        return [place.sequencer for place in self._places]
+
+    def reader(self, sequencer: SequencerId) -> FileCursor:
+        return FileCursor(self._place(sequencer), self._clock, self._closed)
+
+    def offsets(self, sequencer: SequencerId) -> Offsets:
+        """Raises Unavailable, Forked, UnknownSequencer."""
+        place = self._place(sequencer)
+        with _translated(place):
+            horizon = current_horizon(place)
+        return Offsets(horizon.first_offset, horizon.durable_end)
+
+    def identity(self, sequencer: SequencerId) -> str:
+        return self._place(sequencer).log_id.hex()
+
+    def size(self, sequencer: SequencerId) -> Size:
+        """Space reserved for the segment being written counts as disk, not as data."""
+        place = self._place(sequencer)
+        data_bytes = disk_bytes = 0
+        with _translated(place):
+            horizon = current_horizon(place)
+            segments = Segments(place)
+            segments.refresh()
+            for name in segments.names:
+                file_bytes, allocated = _measure(place, name)
+                data_bytes += horizon.segment_end if name == horizon.segment else file_bytes
+                disk_bytes += allocated
+        return Size(data_bytes, disk_bytes)
+
+    def close(self) -> None:
+        """Cursors raise Closed from now on, those that wait in a poll too."""
+        self._closed.set()
+
+    def _place(self, sequencer: SequencerId) -> Place:
+        if self._closed.is_set():
+            raise Closed(f"{self._url}: the reader was closed")
+        check_sequencer(sequencer, len(self._places))
+        return self._places[sequencer]
+
+
+def _measure(place: Place, name: SegmentName) -> tuple[int, int]:
+    try:
+        file = place.disk.open(place.path(str(name)))
+    except FileNotFoundError:
+        return 0, 0  # trimmed since it was listed
+    try:
+        return file.size(), file.allocated()
+    finally:
+        file.close()
+
+
+@contextmanager
+def _translated(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"{place}: cannot be read: {error}", sequencer=place.sequencer) from error

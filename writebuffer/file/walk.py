@@ -1,0 +1,165 @@
+"""The reading rule, in its only place: opening for writing, readers and traversals all walk like this.
+
+The log is the chain of valid batches whose offsets and links follow on each other, across segments. The next segment
+decides where one ends: its base offset and link name the last batch that counts. Everything after that batch, damaged
+or whole, is passed over (the writer met an error, closed the segment and wrote the batch again); if they name none, the
+log is corrupt. Where no valid batch follows and no next segment either, the walk ends: whether that is the end, a torn
+tail or corruption is told by the durable end, which the caller knows.
+"""
+
+from dataclasses import dataclass
+
+import xxhash
+
+from common.disk import DiskFile
+from common.errors import DataCorrupt
+from common.ids import Offset
+from writebuffer.file.format import HEADER_BYTES, BatchHeader, Horizon, Place, Position, SegmentHeader
+from writebuffer.file.segments import Segments
+
+_BLOCK_BYTES = 2**20
+"""Read at once. The page cache gives 1 MiB in about 0.1 ms, ten times cheaper than 4 KiB pieces."""
+
+
+class Walk:
+    """Steps over the batches that count, from the first one of `start`.
+
+    `position` says where it stands: what comes next, and the link that a segment starting there has to carry.
+    `fault` says why the last `peek` or `body` found nothing. Any call may raise OSError, FileNotFoundError when a
+    segment was trimmed; the walk then stands where it stood.
+    """
+
+    def __init__(self, place: Place, segments: Segments, start: SegmentHeader) -> None:
+        self._place = place
+        self._segments = segments
+        self._file: _Blocks | None = None
+        self._peeked: BatchHeader | None = None
+        self._horizon: Horizon | None = None
+        self.position = Position(start.base_offset, start.previous_link)
+        self.fault = ""
+        self._enter(start)
+
+    def see(self, horizon: Horizon) -> None:
+        """Learn what is durable by now: nothing above it is read, and no segment made before it is overlooked."""
+        if horizon != self._horizon and horizon.segment not in self._segments:
+            self._segments.refresh()
+        self._horizon = horizon
+
+    def peek(self) -> BatchHeader | None:
+        """The header of the next batch, whose body was not looked at yet; None where the walk ends for now."""
+        if self._peeked is None:
+            self._jump()
+            self._peeked = self._header()
+        return self._peeked
+
+    def body(self) -> memoryview | None:
+        """The body of the batch that `peek` found, None when it does not match its checksum."""
+        header = self._peeked
+        assert header is not None
+        body = self._read(self.at_byte + HEADER_BYTES, header.body_length)
+        if len(body) < header.body_length or xxhash.xxh3_64_intdigest(body) != header.body_sum:
+            self.fault = "the batch's body does not match its checksum"
+            return None
+        return body
+
+    def advance(self) -> None:
+        """Go past the batch that `peek` found."""
+        header = self._peeked
+        assert header is not None
+        self.position = header.end
+        self._link = header.link
+        self.at_byte += HEADER_BYTES + header.body_length
+        self._peeked = None
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _jump(self) -> None:
+        """Go on in the segment that starts here, when there is one."""
+        holding = self._segments.holding(self.position.offset)
+        if holding is None or holding.name == self.segment.name:
+            return
+        named = Position(holding.base_offset, holding.previous_link)
+        if named != self.position:
+            raise DataCorrupt(
+                f"{self._place}: segment {holding.name} follows on offset {named.offset}, link {named.link:016x}; "
+                f"the segment before it, {self.segment.name}, ends its batches at offset {self.position.offset}, link "
+                f"{self.position.link:016x}; nothing was cut",
+                sequencer=self._place.sequencer,
+                segment=str(holding.name),
+            )
+        self._enter(holding)
+
+    def _enter(self, segment: SegmentHeader) -> None:
+        file = _Blocks(self._place.disk.open(self._place.path(str(segment.name))))
+        self.close()
+        self._file = file
+        self.segment = segment
+        self.at_byte = HEADER_BYTES
+        self._link = segment.link
+
+    def _header(self) -> BatchHeader | None:
+        raw = bytes(self._read(self.at_byte, HEADER_BYTES))
+        if len(raw) < HEADER_BYTES:
+            self.fault = "the segment ends here"
+            return None
+        header = BatchHeader.parse(raw, self.segment)
+        if header is None:
+            self.fault = "there is no valid batch header"
+        elif (header.base_offset, header.previous_link) != (self.position.offset, self._link):
+            self.fault = f"the batch found there (offset {header.base_offset}) does not follow on the one before"
+            header = None
+        return header
+
+    def _read(self, at_byte: int, length: int) -> memoryview:
+        assert self._file is not None
+        seen = self._horizon
+        limit = seen.segment_end if seen and seen.segment == self.segment.name else None
+        return self._file.read(at_byte, length, limit)
+
+
+class _Blocks:
+    """A file read in large blocks, of which the last one is kept."""
+
+    def __init__(self, file: DiskFile) -> None:
+        self._file = file
+        self._start = 0
+        self._block = memoryview(b"")
+
+    def read(self, at_byte: int, length: int, limit: int | None) -> memoryview:
+        """`length` bytes, fewer at the end of the file. Reads ahead, up to `limit` where the file is still growing."""
+        begin = at_byte - self._start
+        if begin < 0 or begin + length > len(self._block):
+            ahead = _BLOCK_BYTES if limit is None else min(_BLOCK_BYTES, limit - at_byte)
+            self._block = memoryview(self._file.read_at(at_byte, max(length, ahead)))
+            self._start, begin = at_byte, 0
+        return self._block[begin : begin + length]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the segments prove by themselves. `valid_end`: where the chain of headers ends, durable or not."""
+
+    durable_end: Offset
+    valid_end: Offset
+
+
+def prove(place: Place, segments: Segments) -> Proof:
+    """The durable end as the log itself proves it: the newest name's base, and each header's base minus its lag."""
+    durable_end = segments.names[-1].base_offset if segments.names else Offset(0)
+    newest = segments.newest()
+    if newest is None:
+        return Proof(durable_end, durable_end)
+    walk = Walk(place, segments, newest)
+    try:
+        while header := walk.peek():
+            durable_end = max(durable_end, Offset(header.base_offset - header.durable_lag))
+            walk.advance()
+    finally:
+        walk.close()
+    return Proof(durable_end, max(durable_end, walk.position.offset))

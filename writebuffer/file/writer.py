@@ -1,0 +1,80 @@
+"""The file backend's Writer: one Committer for each sequencer, behind one lock for each log."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from typing import Any
+
+from common.errors import Unavailable
+from common.ids import Offset, SequencerId
+from writebuffer.admission import check_append, check_sequencer
+from writebuffer.contract import Appended, AppendedRange
+from writebuffer.errors import Closed
+from writebuffer.file.committer import Committer, Pending
+from writebuffer.record import Record
+
+_CLOSE_S = 30.0
+
+
+class FileWriter:
+    """Appends by group commit. Implements Writer, Durable and Trimmable."""
+
+    def __init__(self, committers: Sequence[Committer], url: str, release: Callable[[], None]) -> None:
+        """release: gives the locks back, called at the end of `close`."""
+        self._committers = committers
+        self._url = url
+        self._release = release
+        self._closed = False
+
+    def sequencers(self) -> Sequence[SequencerId]:
+        return [SequencerId(number) for number in range(len(self._committers))]
+
+    def append(self, sequencer: SequencerId, record: Record) -> "Future[Appended]":
+        return self._submit(sequencer, Pending([record], single=True), [record])
+
+    def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
+        kept = list(records)
+        return self._submit(sequencer, Pending(kept), kept)
+
+    def flush(self, timeout_s: float) -> None:
+        self._check_open()
+        passing = [Pending([]) for _ in self._committers]
+        for committer, pending in zip(self._committers, passing, strict=True):
+            committer.submit(pending)
+        late = wait([pending.future for pending in passing], timeout_s).not_done
+        if late:
+            raise Unavailable(
+                f"{self._url}: {len(late)} of {len(passing)} sequencers did not finish their appends in {timeout_s} s",
+                written="unknown",
+            )
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with ExitStack() as finally_:
+            finally_.callback(self._release)
+            for committer in self._committers:
+                committer.close(_CLOSE_S)
+
+    def durability(self) -> str:
+        return "fdatasync of each group before any of it is acknowledged"
+
+    def trim(self, sequencer: SequencerId, before: Offset) -> Offset:
+        """Removes whole sealed segments, never the newest. Raises Unavailable, DataCorrupt."""
+        self._check_open()
+        check_sequencer(sequencer, len(self._committers))
+        try:
+            return self._committers[sequencer].trim(before)
+        except OSError as error:
+            raise Unavailable(f"{self._url}: sequencer {sequencer}: trim failed: {error}", written="unknown") from error
+
+    def _submit(self, sequencer: SequencerId, pending: Pending, records: Sequence[Record]) -> "Future[Any]":
+        self._check_open()
+        check_append(sequencer, len(self._committers), records)
+        self._committers[sequencer].submit(pending)
+        return pending.future
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"{self._url}: the writer was closed")

@@ -1,0 +1,342 @@
+"""The memory backend: a twin of the durable ones for tests, simulations and one process.
+
+It keeps the real rules: records are kept encoded and decoded at each read, capacity is limited, offsets are never
+reused, what was trimmed raises, a reader sees only what was acknowledged. An append resolves before the call returns
+(unless held back) and a poll with timeout 0 never waits, so that a single-threaded simulation is deterministic. Nothing
+survives the process.
+"""
+
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError, wait
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from common.errors import Forked, Misconfigured, Unavailable
+from common.ids import Offset, SequencerId
+from writebuffer.admission import check_append, check_limits, check_sequencer
+from writebuffer.contract import Appended, AppendedRange, Batch, Offsets, SequencedRecord, Size
+from writebuffer.errors import BufferNotFound, Closed, OffsetInFuture, OffsetTrimmed, SequencersDiffer
+from writebuffer.record import Record
+
+CAPACITY_BYTES = 256 * 2**20
+"""Of one sequencer. A full one refuses appends until it is trimmed."""
+
+
+class _Stream:
+    """One sequencer's records, as bytes. Used under `changed`, which is notified when a waiting poll should look."""
+
+    def __init__(self, sequencer: SequencerId, capacity_bytes: int) -> None:
+        self.sequencer = sequencer
+        self.identity = uuid.uuid4().hex
+        self.changed = threading.Condition()
+        self.first_offset = Offset(0)
+        self.durable_end = Offset(0)
+        self.deleted = False
+        self.holding = False
+        self.held: list[tuple[Future[Any], Any]] = []
+        self.kept_bytes = 0
+        self._capacity_bytes = capacity_bytes
+        self._records: list[bytes] = []
+
+    @property
+    def written_end(self) -> Offset:
+        return Offset(self.first_offset + len(self._records))
+
+    def add(self, records: Sequence[Record]) -> Offset:
+        """Keep them; returns the first one's offset. Raises Unavailable when there is no room."""
+        added = [record.to_bytes() for record in records]
+        added_bytes = sum(map(len, added))
+        if self.kept_bytes + added_bytes > self._capacity_bytes:
+            raise Unavailable(
+                f"sequencer {self.sequencer}: {self.kept_bytes} of {self._capacity_bytes} bytes are taken, "
+                f"{added_bytes} more do not fit; trim it, writing then resumes",
+                written="no",
+                sequencer=self.sequencer,
+            )
+        first_offset = self.written_end
+        self._records += added
+        self.kept_bytes += added_bytes
+        return first_offset
+
+    def settle(self) -> None:
+        """Everything added is durable now."""
+        self.durable_end = self.written_end
+        self.changed.notify_all()
+
+    def trim(self, before: Offset) -> Offset:
+        count = max(0, min(before, self.durable_end) - self.first_offset)
+        self.kept_bytes -= sum(map(len, self._records[:count]))
+        del self._records[:count]
+        self.first_offset = Offset(self.first_offset + count)
+        return self.first_offset
+
+    def record(self, offset: int) -> Record:
+        return Record.from_bytes(self._records[offset - self.first_offset])
+
+
+class MemoryBackend:
+    """Implements Backend. Any number of writers and readers; those of one backend share one buffer."""
+
+    def __init__(self, url: str = "memory:", *, capacity_bytes: int = CAPACITY_BYTES) -> None:
+        """capacity_bytes: of each sequencer."""
+        self.url = url
+        self._capacity_bytes = capacity_bytes
+        self._lock = threading.Lock()
+        self._streams: list[_Stream] = []
+
+    def create(self, sequencers: int) -> None:
+        if sequencers < 1:
+            raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+        with self._lock:
+            if not self._streams:
+                self._streams = [_Stream(SequencerId(number), self._capacity_bytes) for number in range(sequencers)]
+            if len(self._streams) != sequencers:
+                raise SequencersDiffer(
+                    f"{self.url} was made with {len(self._streams)} sequencers, asked for {sequencers}: use as many, or "
+                    "another name",
+                    sequencers=len(self._streams),
+                    asked=sequencers,
+                )
+
+    def delete(self) -> None:
+        """Remove the buffer, as an operator would; whoever still reads it gets Forked."""
+        with self._lock:
+            streams, self._streams = self._streams, []
+        for stream in streams:
+            with stream.changed:
+                stream.deleted = True
+                stream.changed.notify_all()
+
+    def hold(self) -> None:
+        """From now on what is appended is neither acknowledged nor readable."""
+        for stream in self._created():
+            with stream.changed:
+                stream.holding = True
+
+    def release(self) -> None:
+        """What was held back is durable now, and resolves in order; hold nothing any more."""
+        for stream in self._created():
+            with stream.changed:
+                stream.holding = False
+                held, stream.held = stream.held, []
+                stream.settle()
+            for future, result in held:
+                with suppress(InvalidStateError):  # its writer was closed
+                    future.set_result(result)
+
+    def open_writer(self) -> "MemoryWriter":
+        return MemoryWriter(self.url, self._created())
+
+    def open_reader(self) -> "MemoryReader":
+        return MemoryReader(self.url, self._created())
+
+    def _created(self) -> list[_Stream]:
+        with self._lock:
+            if not self._streams:
+                raise BufferNotFound(
+                    f"{self.url}: there is no write buffer of this name in this process; make it by create(sequencers)",
+                    url=self.url,
+                )
+            return self._streams
+
+
+class MemoryWriter:
+    """Implements Writer, Durable and Trimmable."""
+
+    def __init__(self, url: str, streams: Sequence[_Stream]) -> None:
+        self._url = url
+        self._streams = streams
+        self._held: list[Future[Any]] = []
+        self._closed = False
+
+    def sequencers(self) -> Sequence[SequencerId]:
+        return [stream.sequencer for stream in self._streams]
+
+    def append(self, sequencer: SequencerId, record: Record) -> "Future[Appended]":
+        return self._append(sequencer, [record], single=True)
+
+    def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
+        return self._append(sequencer, list(records), single=False)
+
+    def flush(self, timeout_s: float) -> None:
+        self._check_open()
+        late = wait(self._held, timeout_s).not_done
+        if late:
+            raise Unavailable(f"{self._url}: {len(late)} appends did not finish in {timeout_s} s", written="unknown")
+
+    def close(self) -> None:
+        self._closed = True
+        for future in self._held:
+            with suppress(InvalidStateError):
+                future.set_exception(Unavailable(f"{self._url}: the writer was closed", written="unknown"))
+
+    def durability(self) -> str:
+        return "never: records are kept in this process's memory"
+
+    def trim(self, sequencer: SequencerId, before: Offset) -> Offset:
+        """Removes exactly what lies below `before`, at most up to the next offset."""
+        self._check_open()
+        check_sequencer(sequencer, len(self._streams))
+        with self._streams[sequencer].changed:
+            return self._streams[sequencer].trim(before)
+
+    def _append(self, sequencer: SequencerId, records: Sequence[Record], *, single: bool) -> "Future[Any]":
+        self._check_open()
+        check_append(sequencer, len(self._streams), records)
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        stream = self._streams[sequencer]
+        with stream.changed:
+            try:
+                if stream.deleted:
+                    raise Unavailable(f"{self._url}: the buffer was deleted", written="no")
+                result = _result(stream.add(records), records, single=single)
+            except Unavailable as error:
+                future.set_exception(error)
+                return future
+            if stream.holding:
+                stream.held.append((future, result))
+                self._held = [one for one in self._held if not one.done()] + [future]
+                return future
+            stream.settle()
+        future.set_result(result)
+        return future
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"{self._url}: the writer was closed")
+
+
+def _result(first_offset: Offset, records: Sequence[Record], *, single: bool) -> Appended | AppendedRange:
+    first = Appended(first_offset, records[0].append_time_ns)
+    if single:
+        return first
+    return AppendedRange(first, Appended(Offset(first_offset + len(records) - 1), records[-1].append_time_ns))
+
+
+class MemoryReader:
+    """Implements Reader and Measurable."""
+
+    def __init__(self, url: str, streams: Sequence[_Stream]) -> None:
+        self._url = url
+        self._streams = streams
+        self.closed = False
+
+    def sequencers(self) -> Sequence[SequencerId]:
+        return [stream.sequencer for stream in self._streams]
+
+    def reader(self, sequencer: SequencerId) -> "MemoryCursor":
+        return MemoryCursor(self, self._stream(sequencer))
+
+    def offsets(self, sequencer: SequencerId) -> Offsets:
+        stream = self._stream(sequencer)
+        with _reading(stream):
+            return Offsets(stream.first_offset, stream.durable_end)
+
+    def identity(self, sequencer: SequencerId) -> str:
+        return self._stream(sequencer).identity
+
+    def size(self, sequencer: SequencerId) -> Size:
+        stream = self._stream(sequencer)
+        with _reading(stream):
+            return Size(stream.kept_bytes, stream.kept_bytes)
+
+    def close(self) -> None:
+        """Cursors raise Closed from now on, those that wait in a poll too."""
+        self.closed = True
+        for stream in self._streams:
+            with stream.changed:
+                stream.changed.notify_all()
+
+    def _stream(self, sequencer: SequencerId) -> _Stream:
+        if self.closed:
+            raise Closed(f"{self._url}: the reader was closed")
+        check_sequencer(sequencer, len(self._streams))
+        return self._streams[sequencer]
+
+
+class MemoryCursor:
+    """Implements Cursor and SeekableByTime."""
+
+    def __init__(self, reader: MemoryReader, stream: _Stream) -> None:
+        self._reader = reader
+        self._stream = stream
+        self._closed = False
+        self._offset = Offset(0)
+        self.seek_to_first()
+
+    def seek(self, offset: Offset) -> None:
+        with self._open() as stream:
+            if offset < stream.first_offset:
+                raise OffsetTrimmed(stream.sequencer, offset, stream.first_offset)
+            if offset > stream.durable_end:
+                raise OffsetInFuture(stream.sequencer, offset, stream.durable_end)
+            self._offset = offset
+
+    def seek_to_first(self) -> None:
+        with self._open() as stream:
+            self._offset = stream.first_offset
+
+    def seek_to_next(self) -> None:
+        with self._open() as stream:
+            self._offset = stream.durable_end
+
+    def seek_to_time(self, time_ns: int) -> None:
+        with self._open() as stream:
+            at_or_after = (
+                Offset(offset)
+                for offset in range(stream.first_offset, stream.durable_end)
+                if stream.record(offset).append_time_ns >= time_ns
+            )
+            self._offset = next(at_or_after, stream.durable_end)
+
+    def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
+        check_limits(max_records, max_bytes)
+        with self._open() as stream:
+            if timeout_s > 0:
+                stream.changed.wait_for(self._has_news, timeout_s)
+        with self._open() as stream:
+            if self._offset < stream.first_offset:
+                raise OffsetTrimmed(stream.sequencer, self._offset, stream.first_offset)
+            records = self._take(stream, max_records, max_bytes)
+            self._offset = Offset(self._offset + len(records))
+            return Batch(records, self._offset)
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _has_news(self) -> bool:
+        stream = self._stream
+        return stream.durable_end > self._offset or stream.deleted or self._reader.closed
+
+    def _take(self, stream: _Stream, max_records: int, max_bytes: int) -> list[SequencedRecord]:
+        taken: list[SequencedRecord] = []
+        room = max_bytes
+        for offset in range(self._offset, min(stream.durable_end, self._offset + max_records)):
+            record = stream.record(offset)
+            room -= len(record)
+            if taken and room < 0:
+                break
+            taken.append(SequencedRecord(Offset(offset), record))
+        return taken
+
+    @contextmanager
+    def _open(self) -> Iterator[_Stream]:
+        if self._closed or self._reader.closed:
+            raise Closed(f"sequencer {self._stream.sequencer}: the cursor or its reader was closed")
+        with _reading(self._stream):
+            yield self._stream
+
+
+@contextmanager
+def _reading(stream: _Stream) -> Iterator[None]:
+    with stream.changed:
+        if stream.deleted:
+            raise Forked(
+                f"sequencer {stream.sequencer}: the buffer was deleted since it was opened; open it anew, and start its "
+                "readers from the first offset",
+                sequencer=stream.sequencer,
+            )
+        yield
