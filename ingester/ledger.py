@@ -60,7 +60,9 @@ class Ledger:
         return _with_rows(self._state.accounts, self._marks)
 
     def is_duplicate(self, record: Decoded) -> bool:
-        return record.producer_id is not None and self._producers.seen(record.producer_id, record.producer_sequence)
+        if record.producer_id is None:
+            return False
+        return self._producers.seen(record.producer_id, record.producer_sequence, self.log_time_ns)
 
     def observe(self, append_time_ns: int) -> None:
         """The log's time is the greatest append time seen: routers' clocks differ, it never goes back."""

@@ -71,7 +71,7 @@ def figures(partition: Partition, now_ns: int, window_ns: int) -> Figures | None
         key=partition.key,
         rows=sum(chunk.rows for chunk in chunks),
         settled_rows=sum(chunk.rows for chunk in chunks if now_ns - chunk.last_arrival_ns >= window_ns),
-        bytes=sum(chunk.bytes for chunk in chunks),
+        bytes=partition.waiting_bytes,
         first_arrival_ns=chunks[0].first_arrival_ns,
         last_arrival_ns=chunks[-1].last_arrival_ns,
         first_offset=chunks[0].first_offset,

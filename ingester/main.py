@@ -76,7 +76,8 @@ def _follow(
     logger = configure(f"ingester-{state.sequencer}")
     rng = random.Random(secrets.randbits(128))
     core = IngesterCore(state, Rules.of(config), config.file_bytes_max, 2 * config.persist_workers, rng)
-    published.begin(state.epoch, core.view, claimed.next_offset)
+    newest = lambda: claimed.reader.offsets(state.sequencer).next_offset
+    published.begin(state.epoch, core.view, claimed.next_offset, newest)
     service = IngesterService(core, claimed.reader, store, published, config, clock, logger)
     status.service = service
     logger.info(

@@ -4,6 +4,9 @@ A record is a duplicate iff the same producer id and sequence stands at a lower 
 kept as ranges, so that k + 1 before k is no surprise. At most RANGES_MAX ranges for each producer: beyond, the lowest
 is forgotten, and a duplicate from there would be applied again, which overwrites its rows with the same values;
 closing the hole instead could take a first appearance for a repeat and lose it.
+
+Every answer follows from the stream up to the record alone, never from when the table was cleaned up: a replay, which
+starts with the manifest's table, must take the same records for duplicates.
 """
 
 from bisect import bisect_right
@@ -25,15 +28,17 @@ class Producers:
     def __len__(self) -> int:
         return len(self._ranges)
 
-    def seen(self, producer_id: bytes, sequence: int) -> bool:
+    def seen(self, producer_id: bytes, sequence: int, log_time_ns: int) -> bool:
         ranges = self._ranges.get(producer_id)
-        if not ranges:
+        if not ranges or self._is_silent(producer_id, log_time_ns):
             return False
         at = bisect_right(ranges, sequence, key=_first) - 1
         return at >= 0 and sequence <= ranges[at][1]
 
     def add(self, producer_id: bytes, sequence: int, log_time_ns: int) -> None:
         """Note one appearance. A repeat changes nothing but the producer's time."""
+        if self._is_silent(producer_id, log_time_ns):
+            del self._ranges[producer_id]
         self._last_ns[producer_id] = max(log_time_ns, self._last_ns.get(producer_id, log_time_ns))
         ranges = self._ranges.setdefault(producer_id, [])
         if ranges and ranges[-1][1] + 1 == sequence:
@@ -50,9 +55,12 @@ class Producers:
 
     def expire(self, log_time_ns: int) -> None:
         """Forget producers whose last record is more than EXPIRY_NS of log time old."""
-        old = [producer for producer, last in self._last_ns.items() if log_time_ns - last > EXPIRY_NS]
-        for producer in old:
+        for producer in [producer for producer in self._ranges if self._is_silent(producer, log_time_ns)]:
             del self._ranges[producer], self._last_ns[producer]
+
+    def _is_silent(self, producer_id: bytes, log_time_ns: int) -> bool:
+        last_ns = self._last_ns.get(producer_id)
+        return last_ns is not None and log_time_ns - last_ns > EXPIRY_NS
 
     def copy(self) -> "Producers":
         other = Producers()

@@ -7,14 +7,17 @@ takes exactly that number's files sees each row in one place.
 
     penstock.manifest_number, penstock.epoch, penstock.applied_offset
 
-DoAction "tables" answers [[namespace, table], …] of the rows in memory, with the same three numbers.
-Days count from 1970. A query waits until the applied offset is above wait_for_offset, at most timeout_s.
-Errors: FlightUnavailableError while replaying or at the timeout (try again), INVALID_ARGUMENT for a bad ticket.
+DoAction "tables" answers [[namespace, table], …] of the rows in memory, with the same three numbers. Days count from
+1970. A query sees what was acknowledged before it: with wait_for_offset it waits until the applied offset is above
+that, at most timeout_s, or fails; without, it waits for the buffer's next offset of that moment, at most FRESH_S, and
+then answers with what is applied. Errors: FlightUnavailableError while replaying or at the timeout (try again),
+INVALID_ARGUMENT for a bad ticket.
 """
 
+import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +33,8 @@ from ingester.persist.job import view_batches
 from ingester.persist.merge import concatenated
 
 WAIT_S = 10.0
+FRESH_S = 1.0
+"""An ingester further behind than this answers with what it has: dashboards go on while it catches up."""
 META_MANIFEST, META_EPOCH, META_APPLIED = (
     b"penstock.manifest_number",
     b"penstock.epoch",
@@ -46,16 +51,20 @@ class Published:
         self.epoch = NO_EPOCH
         self.view = View(NO_MANIFEST, ZERO, {})
         self.ready_at: Offset | None = None
+        self._newest: Callable[[], Offset] = lambda: ZERO
         self._changed = threading.Condition()
 
     @property
     def is_ready(self) -> bool:
         return self.ready_at is not None and self.view.applied_offset >= self.ready_at
 
-    def begin(self, epoch: Epoch, view: View, ready_at: Offset) -> None:
-        """Serve from here on. ready_at: the next offset seen at start; below it, readable rows may be missing."""
+    def begin(self, epoch: Epoch, view: View, ready_at: Offset, newest: Callable[[], Offset]) -> None:
+        """Serve from here on. ready_at: the next offset seen at start; below it, readable rows may be missing.
+
+        newest: the buffer's next offset now; may raise Unavailable.
+        """
         with self._changed:
-            self.epoch, self.view, self.ready_at = epoch, view, ready_at
+            self.epoch, self.view, self.ready_at, self._newest = epoch, view, ready_at, newest
             self._changed.notify_all()
 
     def publish(self, view: View) -> None:
@@ -83,6 +92,14 @@ class Published:
                     )
                 self._changed.wait(left_s)
             return self.view
+
+    def wait_fresh(self, timeout_s: float) -> View:
+        """The view once all that the buffer holds at this moment is applied, or whatever it is after `timeout_s`."""
+        with contextlib.suppress(Unavailable):
+            newest = self._newest()
+            with self._changed:
+                self._changed.wait_for(lambda: self.view.applied_offset >= newest, timeout_s)
+        return self.view
 
     def _has_applied(self, offset: Offset | None) -> bool:
         return self.is_ready and (offset is None or self.view.applied_offset > offset)
@@ -149,6 +166,8 @@ class QueryServer(pyarrow.flight.FlightServerBase):  # type: ignore[misc]
         with _flight_errors():
             asked = Ticket.from_bytes(ticket.ticket)
             view = self._published.wait(self._clock, asked.wait_for_offset, asked.timeout_s)
+            if asked.wait_for_offset is None:
+                view = self._published.wait_fresh(min(FRESH_S, asked.timeout_s))
             rows = table_rows(view, asked)
         return pyarrow.flight.RecordBatchStream(rows.replace_schema_metadata(self._marks(view)).combine_chunks())
 
@@ -156,7 +175,8 @@ class QueryServer(pyarrow.flight.FlightServerBase):  # type: ignore[misc]
         with _flight_errors():
             if action.type != "tables":
                 raise InvalidRequest(f"action {action.type!r} is unknown; there is one, 'tables'")
-            view = self._published.wait(self._clock, None, WAIT_S)
+            self._published.wait(self._clock, None, WAIT_S)
+            view = self._published.wait_fresh(FRESH_S)
             tables = sorted({(key.namespace, key.table) for key in view.partitions})
         marks = {name.decode(): value.decode() for name, value in self._marks(view).items()}
         yield json.dumps({"tables": tables, **marks}).encode()

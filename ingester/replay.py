@@ -91,7 +91,9 @@ def _count(report: ReplayReport, record: Decoded, state: ManifestState, producer
     report.records += 1
     report.bytes += record.size
     report.rows += record.rows
-    repeated = record.producer_id is not None and producers.seen(record.producer_id, record.producer_sequence)
+    repeated = record.producer_id is not None and producers.seen(
+        record.producer_id, record.producer_sequence, record.append_time_ns
+    )
     if record.producer_id is not None:
         producers.add(record.producer_id, record.producer_sequence, record.append_time_ns)
     if repeated:

@@ -8,7 +8,7 @@ from common.config import ClusterConfig
 from common.errors import Fenced, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
-from common.objectstore import ObjectStore, run
+from common.objectstore import ObjectStore, Steps, run
 from ingester.persist import manifest
 from ingester.persist.manifest_state import Instance, ManifestState
 from ingester.poller import last_checksum
@@ -56,14 +56,22 @@ def claim_sequencer(
 
 
 def claim(reader: Reader, store: ObjectStore, sequencer: SequencerId, claimant: Instance, accept_loss: bool) -> Claimed:
-    """Claim the next epoch. Where another process puts a record in between, it is read and all decided anew."""
+    """Claim the next epoch. Raises as `claim_steps`."""
+    return run(claim_steps(reader, sequencer, claimant, accept_loss), store)
+
+
+def claim_steps(reader: Reader, sequencer: SequencerId, claimant: Instance, accept_loss: bool) -> Steps[Claimed]:
+    """Claim the next epoch. Where another process puts a record in between, it is read and all decided anew.
+
+    Raises Forked, OffsetTrimmed (nothing was claimed), DataCorrupt, Unavailable (try again).
+    """
     while True:
-        state = run(manifest.load(sequencer), store)
+        state = yield from manifest.load(sequencer)
         offsets = reader.offsets(sequencer)
         stream = Stream(reader.identity(sequencer), offsets, last_checksum(reader, sequencer, state.stream.last_offset))
         change = claim_change(state, start(state, stream, accept_loss), stream, claimant)
         try:
-            claimed = run(manifest.claim(state, change, secrets.token_hex(16)), store)
+            claimed = yield from manifest.claim(state, change, secrets.token_hex(16))
         except Fenced:
             continue
         return Claimed(reader, claimed, offsets.next_offset)

@@ -5,6 +5,7 @@ in order. Its stdin is a pipe that nobody writes to: end of file tells it that t
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -55,13 +56,14 @@ class Child:
         self._log = log
         self._say = say
         self._stopping = asyncio.Event()
+        self._spawning = asyncio.Lock()
         self._life: _Life | None = None
 
     async def keep(self) -> GivenUp | None:
         """Start it, and start it again whenever it ends; returns when it is stopped or given up."""
         while not self._stopping.is_set():
             life = await self._live()
-            if self._stopping.is_set():
+            if life is None or self._stopping.is_set():
                 return None
             match self._policy.exited(life.code):
                 case GiveUp():
@@ -72,12 +74,13 @@ class Child:
         return None
 
     async def stop(self, kill: asyncio.Event) -> int:
-        """End it and start it no more; returns its exit code (0 when it did not run).
+        """End it and start it no more; returns its exit code, 0 also when it did not run or had no handler yet.
 
         SIGTERM, then SIGKILL of its whole session at the timeout, or as soon as `kill` is set.
         """
         self._stopping.set()
-        life = self._life
+        async with self._spawning:
+            life = self._life
         if life is None or life.ended.is_set():
             return 0
         life.signal(signal.SIGTERM)
@@ -91,12 +94,15 @@ class Child:
         await ended
         timeout.cancel()
         self._say(f"{self.name} {_ended(life.code)}")
-        return life.code
+        return 0 if life.code == -signal.SIGTERM else life.code
 
-    async def _live(self) -> "_Life":
-        """One process from its start to its end."""
-        self._policy.started()
-        life = self._life = await _Life.begin(self._spec, self._log)
+    async def _live(self) -> "_Life | None":
+        """One process from its start to its end; None when it is to be stopped before it was started."""
+        async with self._spawning:
+            if self._stopping.is_set():
+                return None
+            self._policy.started()
+            life = self._life = await _Life.begin(self._spec, self._log)
         self._say(f"{self.name} started, pid {life.pid}")
         watch = asyncio.create_task(self._watch_ready())
         await life.ended.wait()
@@ -151,7 +157,8 @@ class _Life(asyncio.SubprocessProtocol):
         self._transport.send_signal(number)
 
     def kill_session(self) -> None:
-        os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def finish(self) -> None:
         await _wait(self._drained, _DRAIN_S)

@@ -9,6 +9,7 @@ import http.client
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -21,6 +22,7 @@ from writebuffer.contract import Backend, Offsets, Reader
 
 DOWN = "down"
 _TIMEOUT_S = 2.0
+_PARALLEL = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,11 @@ class SequencerStatus:
 def gather(store: ObjectStore, sequencers: int, backend: Backend) -> list[SequencerStatus]:
     """One status for each of 0..sequencers-1. Raises Unavailable when the store cannot be read."""
     known = [SequencerId(number) for number in range(sequencers)]
-    reader = _reader(backend)
-    with ThreadPoolExecutor(max_workers=min(16, len(known))) as pool:
+    with ExitStack() as stack:
+        reader = _reader(backend)
+        if reader is not None:
+            stack.callback(reader.close)
+        pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL))
         return list(pool.map(lambda sequencer: _one(sequencer, store, reader), known))
 
 

@@ -44,7 +44,7 @@ class Result(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """lines_accepted counts what is durable, lines_refused what the client must mend."""
+    """body: JSON, or empty. lines_accepted counts what is durable, lines_refused what the client must mend."""
 
     status: int
     result: Result
@@ -141,7 +141,7 @@ def _error(status: int, code: str, result: Result, message: str, **more: Any) ->
 
 
 def _error_headers(code: str) -> dict[str, str]:
-    return {"Content-Type": "application/json; charset=utf-8", "X-Platform-Error-Code": code}
+    return {"X-Platform-Error-Code": code}
 
 
 def _body(values: Mapping[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ aside; whoever reads a body holds what it took and gives it back when done.
 import asyncio
 from types import TracebackType
 
-from isal import igzip_lib, isal_zlib
+from isal import isal_zlib
 
 from common.httpserver import Request
 from router import answers
@@ -23,8 +23,8 @@ _WINDOW_BITS = 31
 """zlib's way of saying: gzip, with its header and checksum."""
 
 
-class BodyRefused(Exception):
-    """The body cannot be taken; `answer` says why."""
+class WriteRefused(Exception):
+    """The request cannot be taken, before anything was parsed; `answer` says why."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -49,10 +49,10 @@ class BodyReader:
         self._admission.release(self._held)
 
     async def read(self, request: Request) -> bytes:
-        """The whole body, inflated. Raises BodyRefused, or ClientGone."""
+        """The whole body, inflated. Raises WriteRefused, or ClientGone."""
         encoding = request.headers.get("content-encoding", "").strip().lower()
         if encoding not in _PLAIN + _GZIP:
-            raise BodyRefused(answers.refused(f"unacceptable content-encoding: {encoding[:40]!r}; use gzip or none"))
+            raise WriteRefused(answers.refused(f"unacceptable content-encoding: {encoding[:40]!r}; use gzip or none"))
         gzip = _Gzip(self._bytes_max) if encoding in _GZIP else None
         received = 0
         try:
@@ -61,20 +61,20 @@ class BodyReader:
                     patience.reschedule(asyncio.get_running_loop().time() + ARRIVAL_TIMEOUT_S)
                     received += len(chunk)
                     if received > self._bytes_max:
-                        raise BodyRefused(answers.too_large(self._bytes_max))
+                        raise WriteRefused(answers.too_large(self._bytes_max))
                     for part in gzip.inflate(chunk) if gzip else [chunk]:
                         self._keep(part)
         except TimeoutError:
-            raise BodyRefused(answers.too_slow()) from None
+            raise WriteRefused(answers.too_slow()) from None
         if gzip:
             gzip.finish()
         return b"".join(self._parts)
 
     def _keep(self, part: bytes) -> None:
         if self._held + len(part) > self._bytes_max:
-            raise BodyRefused(answers.too_large(self._bytes_max))
+            raise WriteRefused(answers.too_large(self._bytes_max))
         if not self._admission.admit(len(part)):
-            raise BodyRefused(answers.overloaded(self._admission.refusal))
+            raise WriteRefused(answers.overloaded(self._admission.refusal))
         self._held += len(part)
         self._parts.append(part)
 
@@ -101,13 +101,13 @@ class _Gzip:
         return parts
 
     def finish(self) -> None:
-        """Raises BodyRefused for a stream that ended early. An empty body is fine: some clients mark it as gzip."""
+        """Raises WriteRefused for a stream that ended early. An empty body is fine: some clients mark it as gzip."""
         if self._is_begun and not self._member.eof:
-            raise BodyRefused(answers.refused("error decoding gzip stream: it ends before its end mark"))
+            raise WriteRefused(answers.refused("error decoding gzip stream: it ends before its end mark"))
 
     def _decompress(self, data: bytes) -> bytes:
         try:
             part: bytes = self._member.decompress(data, self._left)
-        except igzip_lib.IsalError as error:
-            raise BodyRefused(answers.refused(f"error decoding gzip stream: {error}")) from None
+        except isal_zlib.error as error:  # type: ignore[misc]  # the stubs declare an instance
+            raise WriteRefused(answers.refused(f"error decoding gzip stream: {error}")) from None
         return part

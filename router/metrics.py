@@ -1,6 +1,6 @@
 """The router's figures for Prometheus."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from common.clock import Clock
 from common.ids import SequencerId
 from router.admission import Admission
-from router.answers import Answer
+from router.answers import Answer, Result
 from writebuffer.contract import Appended, AppendedRange, Writer
 from writebuffer.record import Record
 
@@ -35,7 +35,9 @@ class RouterMetrics:
         self.append_bytes = self._counter("append_bytes", "Bytes of these records.", ("sequencer",))
         self.append_failures = self._counter("append_failures", "Appends that failed.", ("sequencer",))
         in_flight = Gauge(
-            "penstock_router_in_flight_bytes", "Bytes of bodies held, from reading to durability.", registry=self.registry
+            "penstock_router_in_flight_bytes",
+            "Bytes of bodies held, from reading to durability.",
+            registry=self.registry,
         )
         in_flight.set_function(lambda: admission.bytes_held)
 
@@ -46,6 +48,18 @@ class RouterMetrics:
         self.lines_refused.inc(answer.lines_refused)
         self.body_bytes.inc(body_bytes)
         self.request_seconds.observe(seconds)
+
+    def totals(self) -> Mapping[str, int]:
+        """Counts since the start, for the status page."""
+        results = {result.value: self._value("requests", result=result.value) for result in Result}
+        return {
+            **{f"requests_{name}": count for name, count in results.items()},
+            "lines_accepted": self._value("lines_accepted"),
+            "lines_refused": self._value("lines_refused"),
+        }
+
+    def _value(self, name: str, **labels: str) -> int:
+        return int(self.registry.get_sample_value(f"penstock_router_{name}_total", labels) or 0)
 
     def _counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(f"penstock_router_{name}", help, labels, registry=self.registry)

@@ -78,6 +78,7 @@ class RouterService:
         self._tools = tools
         self._append_timeout_s = append_timeout_s
         self._writer: Writer | None = None
+        self._failing: set[SequencerId] = set()
         self._requests = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
@@ -96,7 +97,8 @@ class RouterService:
         if self._writer is None:
             return answers.failed(Unavailable(f"not ready: {self.waiting_for}"))
         self._requests += 1
-        answer = self._waiting[self._requests] = self._loop.create_future()
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting[self._requests] = answer
         self._feed(Arrived(self._requests, request))
         return await answer
 
@@ -150,9 +152,7 @@ class RouterService:
         batch_id = action.batch_id
         if batch_id not in self._timers:
             self._timers[batch_id] = self._loop.call_later(self._append_timeout_s, self._expire, batch_id)
-        parsing = self._parsers.submit(
-            self._tools.parser.parse, action.namespace, action.bodies, action.schemas
-        )
+        parsing = self._parsers.submit(self._tools.parser.parse, action.namespace, action.bodies, action.schemas)
         self._report(parsing, lambda result: Parsed(batch_id, result), lambda error: ParseFailed(batch_id, error))
 
     def _expire(self, batch_id: int) -> None:
@@ -200,10 +200,15 @@ class RouterService:
 
     def _appended(self, batch_id: int, sequencer: SequencerId, appended: AppendedRange) -> Event:
         self.last_offsets[sequencer] = appended.last.offset
+        if sequencer in self._failing:
+            self._failing.remove(sequencer)
+            self._tools.log.info("appends work again", sequencer=sequencer)
         return AppendDone(batch_id, sequencer, appended.last.offset)
 
     def _append_failed(self, batch_id: int, sequencer: SequencerId, error: PenstockError) -> Event:
-        self._tools.log.warning("append failed", sequencer=sequencer, reason=error.message)
+        if sequencer not in self._failing:  # an outage is told when it begins and when it ends, not at each append
+            self._failing.add(sequencer)
+            self._tools.log.warning("appends fail", sequencer=sequencer, reason=error.message)
         return AppendFailed(batch_id, sequencer, error)
 
     def _respond(self, request_id: int, answer: Answer) -> None:

@@ -7,73 +7,21 @@ survives the process.
 """
 
 import threading
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from common.errors import Forked, Misconfigured, Unavailable
+from common.errors import Misconfigured, Unavailable
 from common.ids import Offset, SequencerId
 from writebuffer.admission import check_append, check_limits, check_sequencer
 from writebuffer.contract import Appended, AppendedRange, Batch, Offsets, SequencedRecord, Size
 from writebuffer.errors import BufferNotFound, Closed, OffsetInFuture, OffsetTrimmed, SequencersDiffer
+from writebuffer.memory_stream import Stream
 from writebuffer.record import Record
 
 CAPACITY_BYTES = 256 * 2**20
 """Of one sequencer. A full one refuses appends until it is trimmed."""
-
-
-class _Stream:
-    """One sequencer's records, as bytes. Used under `changed`, which is notified when a waiting poll should look."""
-
-    def __init__(self, sequencer: SequencerId, capacity_bytes: int) -> None:
-        self.sequencer = sequencer
-        self.identity = uuid.uuid4().hex
-        self.changed = threading.Condition()
-        self.first_offset = Offset(0)
-        self.durable_end = Offset(0)
-        self.deleted = False
-        self.holding = False
-        self.held: list[tuple[Future[Any], Any]] = []
-        self.kept_bytes = 0
-        self._capacity_bytes = capacity_bytes
-        self._records: list[bytes] = []
-
-    @property
-    def written_end(self) -> Offset:
-        return Offset(self.first_offset + len(self._records))
-
-    def add(self, records: Sequence[Record]) -> Offset:
-        """Keep them; returns the first one's offset. Raises Unavailable when there is no room."""
-        added = [record.to_bytes() for record in records]
-        added_bytes = sum(map(len, added))
-        if self.kept_bytes + added_bytes > self._capacity_bytes:
-            raise Unavailable(
-                f"sequencer {self.sequencer}: {self.kept_bytes} of {self._capacity_bytes} bytes are taken, "
-                f"{added_bytes} more do not fit; trim it, writing then resumes",
-                written="no",
-                sequencer=self.sequencer,
-            )
-        first_offset = self.written_end
-        self._records += added
-        self.kept_bytes += added_bytes
-        return first_offset
-
-    def settle(self) -> None:
-        """Everything added is durable now."""
-        self.durable_end = self.written_end
-        self.changed.notify_all()
-
-    def trim(self, before: Offset) -> Offset:
-        count = max(0, min(before, self.durable_end) - self.first_offset)
-        self.kept_bytes -= sum(map(len, self._records[:count]))
-        del self._records[:count]
-        self.first_offset = Offset(self.first_offset + count)
-        return self.first_offset
-
-    def record(self, offset: int) -> Record:
-        return Record.from_bytes(self._records[offset - self.first_offset])
 
 
 class MemoryBackend:
@@ -84,18 +32,18 @@ class MemoryBackend:
         self.url = url
         self._capacity_bytes = capacity_bytes
         self._lock = threading.Lock()
-        self._streams: list[_Stream] = []
+        self._streams: list[Stream] = []
 
     def create(self, sequencers: int) -> None:
         if sequencers < 1:
             raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
         with self._lock:
             if not self._streams:
-                self._streams = [_Stream(SequencerId(number), self._capacity_bytes) for number in range(sequencers)]
+                self._streams = [Stream(SequencerId(number), self._capacity_bytes) for number in range(sequencers)]
             if len(self._streams) != sequencers:
                 raise SequencersDiffer(
-                    f"{self.url} was made with {len(self._streams)} sequencers, asked for {sequencers}: use as many, or "
-                    "another name",
+                    f"{self.url} was made with {len(self._streams)} sequencers, asked for {sequencers}: "
+                    "use as many, or another name",
                     sequencers=len(self._streams),
                     asked=sequencers,
                 )
@@ -132,7 +80,7 @@ class MemoryBackend:
     def open_reader(self) -> "MemoryReader":
         return MemoryReader(self.url, self._created())
 
-    def _created(self) -> list[_Stream]:
+    def _created(self) -> list[Stream]:
         with self._lock:
             if not self._streams:
                 raise BufferNotFound(
@@ -145,7 +93,7 @@ class MemoryBackend:
 class MemoryWriter:
     """Implements Writer, Durable and Trimmable."""
 
-    def __init__(self, url: str, streams: Sequence[_Stream]) -> None:
+    def __init__(self, url: str, streams: Sequence[Stream]) -> None:
         self._url = url
         self._streams = streams
         self._held: list[Future[Any]] = []
@@ -219,7 +167,7 @@ def _result(first_offset: Offset, records: Sequence[Record], *, single: bool) ->
 class MemoryReader:
     """Implements Reader and Measurable."""
 
-    def __init__(self, url: str, streams: Sequence[_Stream]) -> None:
+    def __init__(self, url: str, streams: Sequence[Stream]) -> None:
         self._url = url
         self._streams = streams
         self.closed = False
@@ -232,7 +180,7 @@ class MemoryReader:
 
     def offsets(self, sequencer: SequencerId) -> Offsets:
         stream = self._stream(sequencer)
-        with _reading(stream):
+        with stream.reading():
             return Offsets(stream.first_offset, stream.durable_end)
 
     def identity(self, sequencer: SequencerId) -> str:
@@ -240,7 +188,7 @@ class MemoryReader:
 
     def size(self, sequencer: SequencerId) -> Size:
         stream = self._stream(sequencer)
-        with _reading(stream):
+        with stream.reading():
             return Size(stream.kept_bytes, stream.kept_bytes)
 
     def close(self) -> None:
@@ -250,7 +198,7 @@ class MemoryReader:
             with stream.changed:
                 stream.changed.notify_all()
 
-    def _stream(self, sequencer: SequencerId) -> _Stream:
+    def _stream(self, sequencer: SequencerId) -> Stream:
         if self.closed:
             raise Closed(f"{self._url}: the reader was closed")
         check_sequencer(sequencer, len(self._streams))
@@ -260,7 +208,7 @@ class MemoryReader:
 class MemoryCursor:
     """Implements Cursor and SeekableByTime."""
 
-    def __init__(self, reader: MemoryReader, stream: _Stream) -> None:
+    def __init__(self, reader: MemoryReader, stream: Stream) -> None:
         self._reader = reader
         self._stream = stream
         self._closed = False
@@ -311,7 +259,7 @@ class MemoryCursor:
         stream = self._stream
         return stream.durable_end > self._offset or stream.deleted or self._reader.closed
 
-    def _take(self, stream: _Stream, max_records: int, max_bytes: int) -> list[SequencedRecord]:
+    def _take(self, stream: Stream, max_records: int, max_bytes: int) -> list[SequencedRecord]:
         taken: list[SequencedRecord] = []
         room = max_bytes
         for offset in range(self._offset, min(stream.durable_end, self._offset + max_records)):
@@ -323,20 +271,8 @@ class MemoryCursor:
         return taken
 
     @contextmanager
-    def _open(self) -> Iterator[_Stream]:
+    def _open(self) -> Iterator[Stream]:
         if self._closed or self._reader.closed:
             raise Closed(f"sequencer {self._stream.sequencer}: the cursor or its reader was closed")
-        with _reading(self._stream):
+        with self._stream.reading():
             yield self._stream
-
-
-@contextmanager
-def _reading(stream: _Stream) -> Iterator[None]:
-    with stream.changed:
-        if stream.deleted:
-            raise Forked(
-                f"sequencer {stream.sequencer}: the buffer was deleted since it was opened; open it anew, and start its "
-                "readers from the first offset",
-                sequencer=stream.sequencer,
-            )
-        yield

@@ -26,7 +26,7 @@ class TagDictionary:
 
     def encode(self, column: pa.DictionaryArray) -> pa.Int32Array:
         """The column's codes in this dictionary, null where it is null; values not seen before are appended."""
-        mapping = np.fromiter(map(self._code, column.dictionary.to_pylist()), np.int32, len(column.dictionary))
+        mapping = self._mapping(column.dictionary.to_pylist())
         indices = column.indices
         if not indices.null_count:
             return pa.array(mapping[indices.to_numpy()] if len(mapping) else mapping)
@@ -42,10 +42,16 @@ class TagDictionary:
             array = self._array = pa.array(list(self._values), pa.utf8())
         return array
 
-    def _code(self, value: str) -> int:
-        code = self._codes.get(value)
-        if code is None:
-            code = self._codes[value] = len(self._values)
+    def _mapping(self, values: list[str]) -> npt.NDArray[np.int32]:
+        """The code of each of `values`; what is new gets the next codes, in order."""
+        codes = list(map(self._codes.get, values))
+        if None in codes:
+            codes = [self._append(value) if code is None else code for value, code in zip(values, codes, strict=True)]
+        return np.array(codes, np.int32)
+
+    def _append(self, value: str) -> int:
+        code = self._codes.setdefault(value, len(self._values))
+        if code == len(self._values):
             self._values.append(value)
             self.value_bytes += len(value)
         return code

@@ -103,6 +103,11 @@ class Partition:
         return self.chunks[0].first_offset if self.chunks else None
 
     @property
+    def waiting_bytes(self) -> int:
+        """What is freed once a job of all that is in none yet is committed: its chunks and the dictionaries."""
+        return self.bytes - sum(chunk.bytes for cut in self.in_jobs.values() for chunk in cut)
+
+    @property
     def is_empty(self) -> bool:
         return not self.chunks and not self.in_jobs
 

@@ -25,7 +25,7 @@ def command(cluster: ClusterConfig, ingester: IngesterConfig, sequencer: int) ->
             f"--sequencer {sequencer}: the cluster has {cluster.sequencers} sequencers (0..{cluster.sequencers - 1})",
             sequencer=sequencer,
         )
-    from ingester import main
+    from ingester.main import run
 
     stop_with_supervisor()
-    sys.exit(main.run(cluster, ingester, SequencerId(sequencer)))
+    sys.exit(run(cluster, ingester, SequencerId(sequencer)))

@@ -70,7 +70,7 @@ def command(
 
     clock = SystemClock()
     plan = _plan(numbers, clock.now_ns() - _DAY_NS if start is None else _nanoseconds(start))
-    with Progress("rows", plan.rows) as bar:
+    with Progress("row", plan.rows) as bar:
 
         def connect(worker: int) -> "Send":
             if output is not None:

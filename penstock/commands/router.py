@@ -17,7 +17,7 @@ def command(cluster: ClusterConfig, router: RouterConfig) -> None:
     It accepts writes over HTTP, puts each series on one sequencer and answers once the write buffer has made the write
     durable. SIGTERM finishes the requests in flight; a second one stops at once, which is always safe.
     """
-    from router import main
+    from router.main import run
 
     stop_with_supervisor()
-    sys.exit(main.run(cluster, router))
+    sys.exit(run(cluster, router))

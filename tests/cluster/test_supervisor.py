@@ -159,6 +159,25 @@ def test_a_child_that_does_not_stop_is_killed_after_its_time(cluster: StubCluste
     assert sorted(name for name, _ in cluster.notes("stopped")) == ["ingester-0", "ingester-1"]
 
 
+def test_a_stop_while_children_are_starting_is_in_order_too(cluster: StubCluster) -> None:
+    """A child without a signal handler yet is ended by SIGTERM, which is no failure of the stop."""
+    cluster.start()
+    wait_until(lambda: "ingester-1 started" in cluster.log, what="the start of the last child")
+    cluster.signal(signal.SIGTERM)
+    assert cluster.wait() == 0, cluster.log
+    assert not any(alive(pid) for _, pid in cluster.notes("started"))
+
+
+def test_a_child_on_its_way_back_is_not_started_after_a_stop(cluster: StubCluster) -> None:
+    """A stop during the pause before a restart ends the pause, not the restart."""
+    cluster.start_ready()
+    os.kill(cluster.pid("ingester-0"), signal.SIGKILL)
+    wait_until(lambda: "ingester-0 was ended by SIGKILL; starts again" in cluster.log, what="the pause")
+    cluster.signal(signal.SIGTERM)
+    assert cluster.wait() == 0, cluster.log
+    assert [name for name, _ in cluster.notes("started")].count("ingester-0") == 1
+
+
 def test_a_second_ctrl_c_kills_at_once(cluster: StubCluster) -> None:
     """Who asks twice does not wait for a child that will not stop."""
     for spec in cluster.specs.values():

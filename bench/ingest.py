@@ -1,0 +1,177 @@
+"""How fast an ingester takes rows from its stream to Parquet: polled, decoded, buffered, sorted, persisted, committed.
+
+The same rows in every run: one table of 10 tags and 10 float fields, records of --record-rows rows. Each run reads
+the whole log through the real poller's steps into a fresh core, persists everything on worker threads into a local
+store that syncs, and commits. Printed for each run and as medians: rows/s until applied (consume), rows/s until all
+is durable (consume + persist), and the raw cost of the same Parquet encoding alone, as the limit to compare with.
+
+    python -m bench.ingest [--rows 1000000] [--record-rows 2500] [--series 4000] [--runs 5] [--json]
+"""
+
+import argparse
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pyarrow as pa
+
+from bench.measure import machine_line
+from common.config import IngesterConfig
+from common.entry import Entry, encode
+from common.ids import SequencerId
+from common.objectstore import ObjectStore, open_store, run
+from common.schema import TIME_TYPE, ColumnType, arrow_schema
+from ingester.core import IngesterCore
+from ingester.decode import decode
+from ingester.events import Action, Commit, Committed, Event, Finish, Persist, Persisted, Polled, StopRequested, Tick
+from ingester.lifecycle import Rules
+from ingester.persist import manifest
+from ingester.persist.job import persist
+from ingester.persist.manifest_state import Instance
+from ingester.poller import POLL_BYTES, POLL_RECORDS
+from ingester.start import claim
+from writebuffer.connect import connect
+from writebuffer.contract import Reader
+from writebuffer.record import ENTRY_CONTENT_TYPE, Record, RecordHeaders
+
+TAGS, FIELDS = 10, 10
+START_NS = 1_750_000_000_000_000_000
+SEQUENCER = SequencerId(0)
+
+
+def fill(url: str, rows: int, record_rows: int, series: int) -> None:
+    """Append the records: series at random, times in steps of 10 s, values with two decimals."""
+    backend = connect(url)
+    backend.create(1)
+    writer = backend.open_writer()
+    rng = np.random.default_rng(7)
+    columns = {f"tag{n}": ColumnType.TAG for n in range(TAGS)} | {f"field{n}": ColumnType.FLOAT for n in range(FIELDS)}
+    schema = arrow_schema(columns)
+    values = [[f"value-{n}-{s // (n + 1)}" for s in range(series)] for n in range(TAGS)]
+    acknowledgements = []
+    for sequence, start in enumerate(range(0, rows, record_rows)):
+        picked = rng.integers(0, series, record_rows)
+        times = START_NS + (start + np.arange(record_rows)) // series * 10_000_000_000
+        arrays = [pa.array(times, TIME_TYPE)]
+        for name in schema.names[1:]:
+            if name.startswith("tag"):
+                arrays.append(pa.array([values[int(name[3:])][s] for s in picked]).dictionary_encode())
+            else:
+                arrays.append(pa.array(rng.integers(0, 10_000, record_rows) / 100))
+        payload = encode(Entry("bench", {"cpu": pa.RecordBatch.from_arrays(arrays, schema=schema)}))
+        headers = RecordHeaders(ENTRY_CONTENT_TYPE, "bench", b"b" * 16, sequence, time.time_ns())
+        acknowledgements.append(writer.append(SEQUENCER, Record.of(headers, payload)))
+    for acknowledgement in acknowledgements:
+        acknowledgement.result()
+    writer.close()
+
+
+class Pipeline:
+    """The driver's loop without its clocks: everything as fast as it goes."""
+
+    def __init__(self, reader: Reader, store: ObjectStore, workers: int) -> None:
+        claimed = claim(reader, store, SEQUENCER, Instance("bench"), accept_loss=False)
+        rules = Rules.of(IngesterConfig())
+        self.core = IngesterCore(claimed.state, rules, 256 * 1024 * 1024, 2 * workers, random.Random(0))
+        self._reader = reader
+        self._store = store
+        self._pool = ThreadPoolExecutor(workers + 1)
+        self._running: set[Future[Event]] = set()
+
+    def consume(self) -> None:
+        cursor = self._reader.reader(SEQUENCER)
+        end = self._reader.offsets(SEQUENCER).next_offset
+        ahead: deque[Future[Polled]] = deque()
+        at = 0
+        while at < end or ahead:
+            while at < end and len(ahead) < 2:
+                batch = cursor.poll(POLL_RECORDS // 20, POLL_BYTES, 1.0)
+                at = batch.next_offset
+                ahead.append(
+                    self._pool.submit(lambda b: Polled(tuple(map(decode, b.records)), b.next_offset, False), batch)
+                )
+            self._step(ahead.popleft().result())
+            self._collect(block=False)
+
+    def finish(self) -> None:
+        self._step(Tick(time.time_ns()))
+        if self._step(StopRequested(persist=True)):
+            return
+        while not self._collect(block=True):
+            pass
+
+    def _step(self, event: Event) -> bool:
+        done = [self._do(action) for action in self.core.step(event)]
+        return any(done)
+
+    def _do(self, action: Action) -> bool:
+        if isinstance(action, Persist):
+            self._running.add(self._pool.submit(lambda: Persisted(action.job, persist(action.job, self._store))))
+        elif isinstance(action, Commit):
+            steps = manifest.commit(action.state, action.change, action.nonce)
+            self._running.add(self._pool.submit(lambda: Committed(run(steps, self._store))))
+        return isinstance(action, Finish)
+
+    def _collect(self, *, block: bool) -> bool:
+        done, self._running = wait(self._running, None if block else 0, FIRST_COMPLETED)
+        finished = [self._step(future.result()) for future in done]
+        return any(finished)
+
+
+def one_run(reader: Reader, folder: Path, rows: int, workers: int) -> dict[str, float]:
+    shutil.rmtree(folder, ignore_errors=True)
+    pipeline = Pipeline(reader, open_store(f"file://{folder}"), workers)
+    started = time.perf_counter()
+    cpu = time.process_time()
+    pipeline.consume()
+    consumed = time.perf_counter()
+    pipeline.finish()
+    ended = time.perf_counter()
+    accounts = pipeline.core.state.accounts
+    assert accounts.stored + accounts.overwritten == rows, accounts
+    return {
+        "consume_rows_s": rows / (consumed - started),
+        "durable_rows_s": rows / (ended - started),
+        "durable_rows_cpu_s": rows / (time.process_time() - cpu),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--record-rows", type=int, default=2_500)
+    parser.add_argument("--series", type=int, default=4_000)
+    parser.add_argument("--workers", type=int, default=2, help="persist jobs at once")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    rows = asked.rows // asked.record_rows * asked.record_rows
+    folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+    try:
+        url = f"file://{folder}/log"
+        fill(url, rows, asked.record_rows, asked.series)
+        reader = connect(url).open_reader()
+        runs = [one_run(reader, folder / "store", rows, asked.workers) for _ in range(asked.runs)]
+        reader.close()
+    finally:
+        shutil.rmtree(folder)
+    medians = {name: median(run[name] for run in runs) for name in runs[0]}
+    if asked.json:
+        print(json.dumps({"rows": rows, "record_rows": asked.record_rows, "runs": runs, "medians": medians}))
+        return
+    print(machine_line())
+    print(f"{rows:,} rows, {TAGS} tags, {FIELDS} floats, records of {asked.record_rows} rows, {asked.series} series")
+    for name, value in medians.items():
+        spread = ", ".join(f"{run[name] / 1e6:.2f}" for run in runs)
+        print(f"  {name:<20} median {value / 1e6:5.2f} M   runs {spread}")
+
+
+if __name__ == "__main__":
+    main()

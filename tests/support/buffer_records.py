@@ -1,0 +1,54 @@
+"""Records for tests of write buffers: small, distinguishable, and with every header set; and reading them back."""
+
+from collections.abc import Iterable
+
+from common.clock import SystemClock
+from common.ids import SequencerId
+from writebuffer.contract import Backend, Cursor
+from writebuffer.record import Record, RecordHeaders
+
+PRODUCER = bytes(range(16))
+TRACE_PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def record(number: int, payload_bytes: int = 20, *, time_ns: int | None = None) -> Record:
+    """A record that says its `number` in sequence and payload; its append time is the number by default."""
+    append_time_ns = number if time_ns is None else time_ns
+    headers = RecordHeaders("application/octet-stream", "metrics", PRODUCER, number, append_time_ns, TRACE_PARENT)
+    return Record.of(headers, (b"%d:" % number).ljust(payload_bytes, b"."))
+
+
+def records(numbers: Iterable[int], payload_bytes: int = 20) -> list[Record]:
+    return [record(number, payload_bytes) for number in numbers]
+
+
+def record_of_bytes(total_bytes: int) -> Record:
+    """A record of exactly that many bytes, header block included."""
+    block = record(0).header_block
+    return Record(block, bytes(total_bytes - len(block)))
+
+
+def numbers(found: Iterable[Record]) -> list[int]:
+    return [one.headers.producer_sequence for one in found]
+
+
+def read_from(cursor: Cursor, count: int, timeout_s: float = 10.0) -> list[tuple[int, Record]]:
+    """Poll until `count` records came, or the timeout; (offset, record) in order."""
+    clock = SystemClock()
+    deadline_s = clock.monotonic_s() + timeout_s
+    found: list[tuple[int, Record]] = []
+    while len(found) < count and (left_s := deadline_s - clock.monotonic_s()) > 0:
+        batch = cursor.poll(count - len(found), 2**30, left_s)
+        found += [(one.offset, one.record) for one in batch.records]
+    return found
+
+
+def read_all(backend: Backend, sequencer: int = 0) -> list[tuple[int, Record]]:
+    """Everything from the first to the next offset, without waiting."""
+    reader = backend.open_reader()
+    cursor = reader.reader(SequencerId(sequencer))
+    found: list[tuple[int, Record]] = []
+    while batch := cursor.poll(1000, 2**30, 0).records:
+        found += [(one.offset, one.record) for one in batch]
+    reader.close()
+    return found

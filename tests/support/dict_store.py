@@ -1,0 +1,57 @@
+"""An object store in a dict, whose next calls can be made to fail before or after they did their work."""
+
+from collections.abc import Callable, Iterator
+
+from common.errors import Unavailable
+from common.objectstore import AlreadyExists, NotFound, StoredObject
+
+
+class DictStore:
+    """An ObjectStore. `calls`: (kind, path) of each one so far."""
+
+    url = "memory:dict"
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.calls: list[tuple[str, str]] = []
+        self._faults: list[tuple[str, str]] = []
+
+    def fail(self, prefix: str, how: str = "before", times: int = 1) -> None:
+        """The next puts below `prefix` raise Unavailable. how: `before`: nothing is written; `after`: it is."""
+        self._faults += [(prefix, how)] * times
+
+    def put(self, path: str, data: bytes) -> None:
+        self._write("put", path, lambda: self.objects.__setitem__(path, data))
+
+    def put_if_absent(self, path: str, data: bytes) -> None:
+        if path in self.objects:
+            self.calls.append(("put_if_absent", path))
+            raise AlreadyExists(f"object {path} stands already", path=path)
+        self._write("put_if_absent", path, lambda: self.objects.__setitem__(path, data))
+
+    def get(self, path: str) -> bytes:
+        self.calls.append(("get", path))
+        if path not in self.objects:
+            raise NotFound(f"no object at {path}", path=path)
+        return self.objects[path]
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        for path in list(self.objects):
+            if path.startswith(f"{prefix}/"):
+                yield StoredObject(path, len(self.objects[path]))
+
+    def delete(self, path: str) -> None:
+        self.objects.pop(path, None)
+
+    def local_path(self, path: str) -> str | None:
+        return None
+
+    def _write(self, kind: str, path: str, write: Callable[[], None]) -> None:
+        self.calls.append((kind, path))
+        fault = next((fault for fault in self._faults if path.startswith(fault[0])), None)
+        if fault is None:
+            return write()
+        self._faults.remove(fault)
+        if fault[1] == "after":
+            write()
+        raise Unavailable(f"object store: {path}: injected {fault[1]}", written="unknown", path=path)

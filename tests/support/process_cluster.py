@@ -1,0 +1,147 @@
+"""A cluster of real processes that a test starts, kills and starts again one by one.
+
+Each runs the real command line (tests/support/killable.py) with small thresholds, so that appends, persists and commits
+happen all the time. Logs go to files in the folder; a failing test shows their ends.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.support.ports import free_ports
+from tests.support.wait import wait_until
+
+BUSY = {
+    "late_arrival_window_s": "0.4",
+    "persist_age_threshold_s": "0.8",
+    "tick_s": "0.1",
+}
+"""Rows wait under a second: a persist and a commit are never far away."""
+
+CALM = {"late_arrival_window_s": "300", "persist_age_threshold_s": "1800"}
+
+
+class ProcessCluster:
+    """Router and ingesters as child processes; `router` and `ingester-N` are their names."""
+
+    def __init__(self, folder: Path, sequencers: int = 4, settings: dict[str, str] | None = None) -> None:
+        self.data = folder / "data"
+        self.sequencers = sequencers
+        self.names = ["router", *(f"ingester-{n}" for n in range(sequencers))]
+        self.environment: dict[str, str] = {}
+        self._folder = folder
+        self._settings = settings or BUSY
+        ports = free_ports(1 + 2 * sequencers)
+        self.port = ports[0]
+        self._http = dict(zip(self.names, [ports[0], *ports[1 : 1 + sequencers]], strict=True))
+        self._flight = ports[1 + sequencers :]
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> "ProcessCluster":
+        self.start(*self.names)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        if error is not None:
+            for name in self.names:
+                print(f"--- {name}\n" + self.log(name)[-3000:])
+
+    def start(self, *names: str) -> None:
+        """Start processes that are down, and wait until all of them are ready."""
+        for name in names:
+            self._spawn(name)
+        for name in names:
+            self.wait_ready(name)
+
+    def wait_ready(self, name: str) -> None:
+        def look() -> Any:
+            if self._processes[name].poll() is not None:
+                raise AssertionError(f"{name} exited with {self._processes[name].returncode}: {self.log(name)[-2000:]}")
+            return self.get(name, "/ready")
+
+        wait_until(look, timeout_s=60, what=f"{name} ready")
+
+    def get(self, name: str, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._http[name]}{path}", timeout=5) as answer:
+            return json.loads(answer.read())
+
+    def kill(self, name: str) -> None:
+        """SIGKILL."""
+        self._processes[name].kill()
+        self._processes[name].wait()
+
+    def arm(self, name: str, point: str) -> None:
+        """Let `name` kill itself at the next `point` (tests/support/killable.py)."""
+        arm = self._arm(name)
+        arm.with_suffix(".new").write_text(point)
+        arm.with_suffix(".new").replace(arm)
+
+    def disarm(self, name: str) -> None:
+        self._arm(name).unlink(missing_ok=True)
+
+    def died(self, name: str, timeout_s: float) -> bool:
+        """Wait for the process's end; False when it lives on."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._processes[name].wait(timeout_s)
+        return self._processes[name].poll() is not None
+
+    def hits(self) -> list[str]:
+        """Points at which processes killed themselves, in order."""
+        path = self._folder / "hits"
+        return path.read_text().split() if path.exists() else []
+
+    def stop(self) -> None:
+        """SIGTERM in order: the router, then the ingesters; each must end with 0."""
+        for names in (["router"], self.names[1:]):
+            running = [name for name in names if self._processes[name].poll() is None]
+            for name in running:
+                self._processes[name].send_signal(signal.SIGTERM)
+            for name in running:
+                code = self._processes[name].wait(60)
+                assert code == 0, f"{name} ended with {code}: {self.log(name)[-2000:]}"
+
+    def log(self, name: str) -> str:
+        path = self._folder / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
+    def _spawn(self, name: str) -> None:
+        self.disarm(name)
+        kind, _, number = name.partition("-")
+        arguments = ["--data", str(self.data), "--sequencers", str(self.sequencers)]
+        if kind == "router":
+            arguments += ["--port", str(self.port)]
+        else:
+            # The command adds the sequencer's number to the port it is given.
+            arguments += ["--sequencer", number]
+            arguments += ["--http-port", str(self._http[name] - int(number))]
+            arguments += ["--flight-port", str(self._flight[int(number)] - int(number))]
+            for setting, value in self._settings.items():
+                arguments += [f"--{setting.replace('_', '-')}", value]
+        environment = {
+            **os.environ,
+            **self.environment,
+            "KILL_ARM": str(self._arm(name)),
+            "KILL_HITS": str(self._folder / "hits"),
+        }
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.killable", kind, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=Path(__file__).parents[2],
+            )
+
+    def _arm(self, name: str) -> Path:
+        return self._folder / f"arm-{name}"

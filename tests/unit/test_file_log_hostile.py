@@ -1,0 +1,140 @@
+"""Bytes that somebody else wrote: rot, recycled blocks, another log's segments, lengths that cannot be."""
+
+import struct
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import PenstockError
+from tests.support.buffer_records import numbers, read_all, record, records
+from tests.support.file_log import FOLDER, OneLog
+from writebuffer.file.format import (
+    BODY_BYTES_MAX,
+    HEADER_BYTES,
+    BatchHeader,
+    Body,
+    Horizon,
+    Position,
+    SegmentHeader,
+    SegmentName,
+    batch_header,
+)
+
+LOG_ID = bytes(range(16))
+SEGMENT = SegmentHeader.make(LOG_ID, Position(7, 3), 2, 1_700_000_000_000)
+
+
+def small_log() -> OneLog:
+    log = OneLog()
+    writer = log.open()
+    writer.commit(records([0, 1]))
+    writer.commit([record(2)])
+    writer.close()
+    return log
+
+
+SMALL = small_log()
+SMALL_SEGMENT = SMALL.content(SMALL.segments()[0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(SMALL_SEGMENT) * 8 - 1))
+def test_a_flipped_bit_is_reported_and_never_wrong_data(bit: int) -> None:
+    """Any single bit of a segment: reading and opening raise, and what is read before that is as it was written."""
+    log = small_log()
+    path = f"{FOLDER}/{log.segments()[0]}"
+    before = log.content(log.segments()[0])
+    log.disk.corrupt(path, bit // 8, bytes([before[bit // 8] ^ (1 << bit % 8)]))
+    cursor = log.backend.open_reader().reader(0)
+    found: list[int] = []
+    with pytest.raises(PenstockError):  # noqa: PT012  which of the polls raises depends on the bit
+        while len(found) < 3:
+            found += numbers(one.record for one in cursor.poll(1, 2**20, 0).records)
+    assert found == list(range(len(found)))
+    with pytest.raises(PenstockError):
+        log.open()
+
+
+def resealed(raw: bytes, seed: int) -> bytes:
+    """The header with a crc that fits, as somebody malicious would make it."""
+    bare = raw[:4] + bytes(4) + raw[8:]
+    return raw[:4] + struct.pack("<I", zlib.crc32(bare, seed)) + raw[8:]
+
+
+@pytest.mark.parametrize(
+    ("length", "count"), [(0xFFFFFFFF, 1), (BODY_BYTES_MAX + 1, 1), (100, 26), (100, 0), (0, 0), (3, 1), (8, 2**30)]
+)
+def test_lengths_that_cannot_be_are_refused_before_anything_is_read(length: int, count: int) -> None:
+    """A header that is valid in all else but whose lengths are beyond the cap or the body is no header."""
+    good = batch_header(SEGMENT, Position(7, SEGMENT.link), Body.of([record(0)]), 0)
+    assert BatchHeader.parse(good, SEGMENT)
+    bad = resealed(good[:40] + struct.pack("<II", length, count) + good[48:], SEGMENT.crc)
+    assert BatchHeader.parse(bad, SEGMENT) is None
+
+
+def test_a_batch_of_another_segment_is_refused() -> None:
+    """The segment's crc seeds the batch's: a recycled block, or another log's, does not pass."""
+    good = batch_header(SEGMENT, Position(7, SEGMENT.link), Body.of([record(0)]), 0)
+    others = [
+        SegmentHeader.make(bytes(16), Position(7, 3), 2, 1_700_000_000_000),
+        SegmentHeader.make(LOG_ID, Position(7, 3), 2, 1_700_000_000_001),
+    ]
+    assert [BatchHeader.parse(good, other) for other in others] == [None, None]
+
+
+def test_headers_and_horizon_come_back_as_they_were_made() -> None:
+    """encode and parse are inverses."""
+    assert SegmentHeader.parse(SEGMENT.raw, LOG_ID) == SEGMENT
+    assert SegmentHeader.parse(SEGMENT.raw, bytes(16)) is None
+    horizon = Horizon(LOG_ID, 3, 9, SegmentName(7, 2), 4711)
+    assert Horizon.parse(horizon.encode()) == horizon
+
+
+def test_the_bytes_of_the_format_do_not_change() -> None:
+    """Golden bytes of docs/formats/log.md: a change of format is noticed here first."""
+    batch = batch_header(SEGMENT, Position(7, SEGMENT.link), Body.of([record(0)]), 0)
+    assert len(SEGMENT.raw) == len(batch) == HEADER_BYTES
+    assert SEGMENT.raw.hex() == GOLDEN_SEGMENT
+    assert batch.hex() == GOLDEN_BATCH
+    assert Horizon(LOG_ID, 3, 9, SegmentName(7, 2), 4711).encode().hex() == GOLDEN_HORIZON
+
+
+GOLDEN_SEGMENT = (
+    "50454e534c4f4700010100004561e237000102030405060708090a0b0c0d0e0f07000000000000000200000000000000"
+    "03000000000000000068e5cf8b010000"
+)
+GOLDEN_BATCH = (
+    "50544348a9b7e0c40700000000000000020000000000000077d5687ea61226aa99b59476bf31b3d09600000001000000"
+    "00000000000000000000000001000000"
+)
+GOLDEN_HORIZON = (
+    "50454e53484f5200000102030405060708090a0b0c0d0e0f030000000000000009000000000000000700000000000000"
+    "0200000000000000671200000000000086ed17f762dafd9f"
+)
+
+
+@pytest.mark.parametrize("tail", [bytes(3000), b"\xa5" * 3000, SMALL_SEGMENT, SMALL_SEGMENT[HEADER_BYTES:]])
+def test_zeros_garbage_and_old_batches_behind_the_end_are_no_records(tail: bytes) -> None:
+    """What stands behind the last batch is passed over, also when it looks like a log."""
+    log = small_log()
+    name = log.segments()[0]
+    log.disk.corrupt(f"{FOLDER}/{name}", len(log.content(name)), tail)
+    assert numbers(one for _, one in read_all(log.backend)) == [0, 1, 2]
+    writer = log.open()
+    assert writer.commit([record(3)]) == 3
+    writer.close()
+    assert numbers(one for _, one in read_all(log.backend)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"\x5a" * 4096, SMALL_SEGMENT])
+def test_a_newest_file_without_a_header_of_this_log_holds_nothing(content: bytes) -> None:
+    """What a dead writer left behind, or somebody put there, does not stop the log."""
+    log = small_log()
+    file = log.disk.create(f"{FOLDER}/{3:020}-00000009.log")
+    file.write_at(0, [content])
+    writer = log.open()
+    assert writer.commit([record(3)]) == 3
+    writer.close()
+    assert numbers(one for _, one in read_all(log.backend)) == [0, 1, 2, 3]

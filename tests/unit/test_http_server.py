@@ -1,0 +1,89 @@
+"""What router and ingester share to serve HTTP: binding, running in a thread, answering defects."""
+
+import http.client
+import json
+import socket
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from common.errors import Misconfigured
+from common.httpserver import App, HttpServer, Request, Response, bind, json_response, text_response
+
+
+async def hello(request: Request) -> Response:
+    return json_response(200, {"query": request.query()})
+
+
+async def broken(request: Request) -> Response:
+    raise RuntimeError("secret detail")
+
+
+async def echo(request: Request) -> Response:
+    return text_response(200, b"".join([chunk async for chunk in request.chunks()]).decode())
+
+
+def app() -> App:
+    routes = {"/hello": {"GET": hello}, "/broken": {"GET": broken}, "/echo": {"POST": echo}}
+    return App(routes, structlog.get_logger(), lambda request: {"X-Path": request.path})
+
+
+def get(port: int, path: str) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response, content
+
+
+def test_a_server_in_a_thread_serves_until_it_is_stopped() -> None:
+    """After start_thread requests are answered; after stop nobody listens and the thread is gone."""
+    server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+    server.start_thread()
+    response, content = get(server.port, "/hello?a=1&b=&a=2&c=%C3%A4")
+    assert (response.status, json.loads(content)) == (200, {"query": {"a": "1", "b": "", "c": "ä"}})
+    assert response.getheader("X-Path") == "/hello"
+    server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        get(server.port, "/hello")
+
+
+def test_a_request_that_never_ends_does_not_hold_the_stop_up() -> None:
+    """A client in the middle of its body is cut off at the shutdown timeout."""
+    server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+    server.start_thread()
+    with socket.create_connection(("127.0.0.1", server.port)) as stalled:
+        stalled.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+        assert stalled.recv(100).startswith(b"HTTP/1.1 100")
+        server.stop()
+
+
+def test_a_defect_is_500_without_detail_and_logged_with_it() -> None:
+    """A handler that breaks answers JSON that tells nothing; the log has the trace; the server goes on."""
+    with capture_logs() as logs:
+        server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+        server.start_thread()
+        response, content = get(server.port, "/broken")
+        assert get(server.port, "/hello")[0].status == 200
+        server.stop()
+    assert response.status == 500
+    assert response.getheader("Content-Type", "").startswith("application/json")
+    assert b"secret" not in content
+    assert [(entry["event"], entry["path"]) for entry in logs] == [("request failed", "/broken")]
+
+
+def test_a_port_in_use_is_misconfigured_with_the_way_out() -> None:
+    """The message names port, address and option."""
+    with bind("127.0.0.1", 0, "--port") as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Misconfigured, match=rf"port {port} on 127\.0\.0\.1 is in use .* --flight-port"):
+            bind("127.0.0.1", port, "--flight-port")
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+def test_an_address_that_is_not_ours_is_misconfigured(host: str) -> None:
+    """A name that does not resolve, or another machine's address, is said."""
+    with pytest.raises(Misconfigured, match=host):
+        bind(host, 0, "--port")

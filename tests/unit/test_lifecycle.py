@@ -1,0 +1,177 @@
+"""When to persist: each rule by table, their order, and what holds for any plan."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.config import IngesterConfig
+from common.ids import Offset
+from ingester.buffer.partition import Partition
+from ingester.lifecycle import Figures, Reason, Rules, figures, plan
+from ingester.partition_key import PartitionKey
+from tests.support.records import batch, columns, row
+
+RULES = Rules(
+    late_arrival_window_ns=300,
+    persist_row_threshold=1000,
+    persist_age_threshold_ns=1800,
+    soft_memory_bytes=10_000,
+    hard_memory_bytes=20_000,
+    log_bytes_max=50_000,
+)
+NOW = 10_000
+
+
+def a_partition(number: int = 0, **given: int) -> Figures:
+    """One with nothing due: 10 rows, the first 1000 ns old, the last 100."""
+    values = {
+        "rows": 10,
+        "settled_rows": 0,
+        "bytes": 100,
+        "first_arrival_ns": NOW - 1000,
+        "last_arrival_ns": NOW - 100,
+        "first_offset": number,
+    }
+    return Figures(key=PartitionKey("metrics", "cpu", number), **{**values, **given})
+
+
+def reasons(partitions: list[Figures], memory_bytes: int = 0, log_bytes: int = 0) -> list[tuple[int, Reason]]:
+    return [(key.day, reason) for key, reason in plan(partitions, NOW, RULES, memory_bytes, log_bytes)]
+
+
+@pytest.mark.parametrize(
+    ("given_figures", "reason"),
+    [
+        ({}, None),
+        ({"settled_rows": 999}, None),
+        ({"settled_rows": 1000}, Reason.ROWS),
+        ({"rows": 5000, "settled_rows": 999}, None),
+        ({"first_arrival_ns": NOW - 1799}, None),
+        ({"first_arrival_ns": NOW - 1800}, Reason.AGE),
+        ({"last_arrival_ns": NOW - 299}, None),
+        ({"last_arrival_ns": NOW - 300}, Reason.COLD),
+        ({"settled_rows": 1000, "first_arrival_ns": 0, "last_arrival_ns": 0}, Reason.ROWS),
+        ({"first_arrival_ns": 0, "last_arrival_ns": 0}, Reason.AGE),
+        ({"first_arrival_ns": NOW + 5, "last_arrival_ns": NOW + 5}, None),
+    ],
+)
+def test_rows_age_and_cold(given_figures: dict[str, int], reason: Reason | None) -> None:
+    """Each threshold is met exactly at its value; rows that may still be joined by stragglers do not count."""
+    assert reasons([a_partition(**given_figures)]) == ([] if reason is None else [(0, reason)])
+
+
+def test_over_the_soft_limit_the_largest_go_until_it_is_kept() -> None:
+    """The one that frees most first, and not one more than needed."""
+    partitions = [a_partition(0, bytes=3000), a_partition(1, bytes=5000), a_partition(2, bytes=4000)]
+    assert reasons(partitions, memory_bytes=12_000) == [(1, Reason.MEMORY)]
+    assert reasons(partitions, memory_bytes=15_001) == [(1, Reason.MEMORY), (2, Reason.MEMORY)]
+    assert reasons(partitions, memory_bytes=10_000) == []
+
+
+def test_what_is_due_anyway_counts_as_freed() -> None:
+    """Memory pressure takes nothing more where the partitions that are due free enough."""
+    partitions = [a_partition(0, bytes=6000, settled_rows=1000), a_partition(1, bytes=5000)]
+    assert reasons(partitions, memory_bytes=11_000) == [(0, Reason.ROWS)]
+
+
+def test_log_pressure_takes_the_partition_that_pins_the_replay_offset() -> None:
+    """However small and warm: the one with the least offset, and only over the limit."""
+    partitions = [a_partition(0, first_offset=Offset(7), bytes=9000), a_partition(1, first_offset=Offset(3), bytes=1)]
+    assert reasons(partitions, log_bytes=50_001) == [(1, Reason.LOG)]
+    assert reasons(partitions, log_bytes=50_000) == []
+    assert reasons([], log_bytes=50_001) == []
+
+
+def test_the_most_pressing_comes_first() -> None:
+    """With fewer permits than partitions memory goes before log, rows, age and cold."""
+    partitions = [
+        a_partition(0, last_arrival_ns=0),
+        a_partition(1, first_arrival_ns=0),
+        a_partition(2, settled_rows=1000),
+        a_partition(3, first_offset=Offset(0)),
+        a_partition(4, bytes=30_000),
+    ]
+    found = reasons(partitions, memory_bytes=31_000, log_bytes=60_000)
+    assert found == [(4, Reason.MEMORY), (3, Reason.LOG), (2, Reason.ROWS), (1, Reason.AGE), (0, Reason.COLD)]
+
+
+numbers = st.integers(0, 20_000)
+any_figures = st.builds(
+    a_partition,
+    rows=numbers,
+    settled_rows=st.integers(0, 2000),
+    bytes=numbers,
+    first_arrival_ns=st.integers(0, NOW),
+    last_arrival_ns=st.integers(0, NOW + 50),
+    first_offset=numbers,
+)
+
+
+@given(st.lists(any_figures, max_size=12), numbers, st.integers(0, 100_000))
+def test_a_plan_names_each_partition_once_and_frees_what_it_can(
+    drawn: list[Figures], extra_bytes: int, log_bytes: int
+) -> None:
+    """Unique keys; what stays is at most the soft limit, or nothing stays; what is due by its own figures is in it."""
+    partitions = [a_partition(n, **figures_of(each)) for n, each in enumerate(drawn)]
+    memory_bytes = sum(each.bytes for each in partitions) + extra_bytes
+    due = plan(partitions, NOW, RULES, memory_bytes, log_bytes)
+    keys = [key for key, _ in due]
+    assert len(keys) == len(set(keys))
+    freed = sum(each.bytes for each in partitions if each.key in keys)
+    assert memory_bytes - freed <= RULES.soft_memory_bytes or len(keys) == len(partitions)
+    assert {each.key for each in partitions if each.settled_rows >= RULES.persist_row_threshold} <= set(keys)
+
+
+def figures_of(each: Figures) -> dict[str, int]:
+    return {name: getattr(each, name) for name in Figures.__slots__ if name != "key"}
+
+
+def a_buffered_partition() -> Partition:
+    """Three chunks too far apart to merge: 1 row at 0, 2 at 100, 1 at 200."""
+    partition = Partition(PartitionKey("metrics", "cpu", 0), merge_arrival_ns_max=0)
+    for arrival_ns, count in ((0, 1), (100, 2), (200, 1)):
+        rows = [row(n, "a", v=1.0) for n in range(count)]
+        partition.take(batch(rows), columns(rows), Offset(arrival_ns), arrival_ns, (0, count - 1))
+    return partition
+
+
+@pytest.mark.parametrize(("now_ns", "settled"), [(299, 0), (300, 1), (399, 1), (400, 3), (500, 4)])
+def test_a_chunk_is_settled_once_its_last_row_waited_the_window(now_ns: int, settled: int) -> None:
+    """Counted chunk by chunk, from the last arrival of each."""
+    found = figures(a_buffered_partition(), now_ns, 300)
+    assert found is not None
+    assert (found.rows, found.settled_rows) == (4, settled)
+    assert (found.first_arrival_ns, found.last_arrival_ns, found.first_offset) == (0, 200, 0)
+
+
+def test_figures_count_all_bytes_that_a_persist_would_free() -> None:
+    """Dictionaries included: were they left out, memory over the limit for their sake would never be freed."""
+    partition = a_buffered_partition()
+    found = figures(partition, 0, 300)
+    assert found is not None
+    assert found.bytes == partition.bytes
+    held = partition.bytes
+    partition.cut(1)
+    assert figures(partition, 0, 300) is None
+    rows = [row(9, "b", v=1.0)]
+    partition.take(batch(rows), columns(rows), Offset(500), 500, (9, 9))
+    later = figures(partition, 0, 300)
+    assert later is not None
+    assert later.bytes == partition.bytes - (held - dictionary_bytes(partition, "a"))
+
+
+def dictionary_bytes(partition: Partition, *values: str) -> int:
+    """What the host dictionary costs with these values."""
+    other = Partition(partition.key)
+    rows = [row(n, value, v=1.0) for n, value in enumerate(values)]
+    other.take(batch(rows), columns(rows), Offset(0), 0, (0, len(rows) - 1))
+    return other.bytes - sum(chunk.bytes for chunk in other.chunks)
+
+
+def test_the_rules_are_those_of_the_settings() -> None:
+    """Seconds become nanoseconds, everything else is taken as it is."""
+    rules = Rules.of(IngesterConfig(late_arrival_window_s=0.5, persist_age_threshold_s=2, log_bytes_max=9))
+    assert rules.late_arrival_window_ns == 500_000_000
+    assert rules.persist_age_threshold_ns == 2_000_000_000
+    assert (rules.persist_row_threshold, rules.log_bytes_max) == (1_000_000, 9)
+    assert (rules.soft_memory_bytes, rules.hard_memory_bytes) == (512 * 2**20, 1024 * 2**20)

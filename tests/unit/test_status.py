@@ -1,0 +1,155 @@
+"""`penstock status`: three sources, any of which may be missing."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+from common.errors import Unavailable
+from common.ids import Epoch, Offset, SequencerId
+from common.objectstore import open_store, run
+from ingester.persist import manifest
+from ingester.persist.manifest_state import Change, Instance, ManifestState
+from penstock.status import SequencerStatus, gather, merge, table, to_json
+from tests.support.ports import free_ports
+from writebuffer.connect import connect
+from writebuffer.contract import Offsets
+
+ANSWER = {
+    "sequencer": 1,
+    "epoch": 3,
+    "state": "live",
+    "applied_offset": 40,
+    "replay_offset": 10,
+    "next_offset": 44,
+    "rows_buffered": 1234,
+    "files": 0,
+}
+
+
+def state(**changes: Any) -> ManifestState:
+    return ManifestState(SequencerId(1), epoch=Epoch(3), replay_offset=Offset(10), **changes)
+
+
+def test_a_running_ingester_says_what_only_it_knows() -> None:
+    """Log, manifest and ingester each fill their columns; lag is what the log holds above applied."""
+    assert merge(state(), Offsets(Offset(5), Offset(45)), ANSWER) == SequencerStatus(
+        sequencer=1,
+        state="live",
+        epoch=3,
+        first=5,
+        persisted=10,
+        applied=40,
+        next=45,
+        lag=5,
+        rows_buffered=1234,
+        files=0,
+    )
+
+
+def test_an_ingester_that_does_not_answer_is_down_and_the_manifest_still_speaks() -> None:
+    """Persisted and files come from the manifest, first and next from the log, the rest is unknown."""
+    status = merge(state(), Offsets(Offset(5), Offset(45)), None)
+    assert (status.state, status.persisted, status.first, status.next) == ("down", 10, 5, 45)
+    assert (status.applied, status.lag, status.rows_buffered) == (None, None, None)
+
+
+def test_without_the_buffer_the_ingester_tells_the_next_offset() -> None:
+    """A buffer that is away hides the first offset only, as long as the ingester answers."""
+    status = merge(state(), None, ANSWER)
+    assert (status.first, status.next, status.lag) == (None, 44, 4)
+
+
+def test_an_answer_of_another_sequencer_is_none() -> None:
+    """A port that now belongs to another ingester must not be read as this one's state."""
+    assert merge(state(), None, {**ANSWER, "sequencer": 2}).state == "down"
+
+
+def test_the_table_is_aligned_and_json_has_nulls() -> None:
+    """Numbers stand under their heading to the right, the unknown is `-` for people and null for scripts."""
+    statuses = [merge(state(), Offsets(Offset(5), Offset(1_000_000)), None), merge(state(), None, ANSWER)]
+    lines = table(statuses).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].split("  ")[0] == "sequencer"
+    assert lines[1].split() == ["1", "down", "3", "5", "10", "-", "1000000", "-", "-", "0"]
+    assert [status["applied"] for status in json.loads(to_json(statuses))] == [None, 40]
+
+
+def test_gathering_asks_the_address_in_the_manifest() -> None:
+    """The ingester is found by the address its claim names; one that never ran is down, and nothing raises."""
+    store = open_store("memory:")
+    with ingester_http(json.dumps({**ANSWER, "sequencer": 0}).encode()) as address:
+        claim_as(store, SequencerId(0), address)
+        claim_as(store, SequencerId(1), f"127.0.0.1:{free_ports(1)[0]}")
+        statuses = gather(store, 3, AwayBackend())
+    assert [(status.state, status.epoch) for status in statuses] == [("live", 1), ("down", 1), ("down", 0)]
+
+
+def test_an_answer_that_is_no_json_is_no_answer() -> None:
+    """Whatever else listens on the port does not break the command."""
+    store = open_store("memory:")
+    with ingester_http(b"<html>") as address:
+        claim_as(store, SequencerId(0), address)
+        assert gather(store, 1, AwayBackend())[0].state == "down"
+
+
+def test_offsets_come_from_the_buffer() -> None:
+    """First and next are the buffer's own."""
+    backend = connect("memory:")
+    backend.create(1)
+    [status] = gather(open_store("memory:"), 1, backend)
+    assert (status.first, status.next) == (0, 0)
+
+
+class AwayBackend:
+    """A buffer that cannot be reached."""
+
+    url = "away:"
+
+    def create(self, sequencers: int) -> None:
+        raise Unavailable("away")
+
+    def open_writer(self) -> Any:
+        raise Unavailable("away")
+
+    def open_reader(self) -> Any:
+        raise Unavailable("away")
+
+
+def claim_as(store: Any, sequencer: SequencerId, http_address: str) -> None:
+    known = ManifestState(sequencer)
+    change = Change(
+        replay_offset=known.replay_offset,
+        log_time_ns=0,
+        stream=known.stream,
+        producers=known.producers,
+        accounts=known.accounts,
+        claim=Instance("test", http_address, "127.0.0.1:1"),
+    )
+    run(manifest.claim(known, change, "nonce"), store)
+
+
+@contextmanager
+def ingester_http(body: bytes) -> Iterator[str]:
+    """host:port of a server that answers every GET with `body`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
