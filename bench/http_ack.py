@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -100,8 +101,7 @@ class Client(asyncio.Protocol):
         self._answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass of asyncio's
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -166,7 +166,7 @@ def measured(case: Case, folder: Path, seconds: float, runs: int) -> list[Figure
     """One case against a router and a log of its own."""
     with router(folder) as port:
         ours, theirs = _spawn.Pipe(duplex=False)
-        client = _spawn.Process(target=measure, args=(case, port, seconds, runs, theirs))
+        client = _spawn.Process(target=measure, args=(case, port, seconds, runs, theirs), daemon=True)
         client.start()
         theirs.close()
         try:
@@ -185,7 +185,7 @@ def router(folder: Path) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     cluster = ClusterConfig(data=str(folder), sequencers=SEQUENCERS)
-    process = _spawn.Process(target=run, args=(cluster, RouterConfig(port=port)))
+    process = _spawn.Process(target=run, args=(cluster, RouterConfig(port=port)), daemon=True)
     process.start()
     try:
         _await_ready(port)
@@ -236,7 +236,8 @@ def main() -> None:
         found = medians(figures)
         values[case.name] = {"connections": case.connections, **found}
         lines.append(
-            f"{case.name} × {case.connections}: {found['mb_per_s']} MB/s ({spread([one.mb_per_s for one in figures])}), "
+            f"{case.name} × {case.connections}: "
+            f"{found['mb_per_s']} MB/s ({spread([one.mb_per_s for one in figures])}), "
             f"{found['lines_per_s']} lines/s, {found['writes_per_s']} writes/s, "
             f"p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms"
         )

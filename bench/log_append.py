@@ -37,9 +37,9 @@ def main() -> None:
             pair = [(raw, raw_groups_per_s), (log, log_groups_per_s)]
             for rates, measure in pair if run % 2 == 0 else reversed(pair):
                 place = Path(folder) / f"{run}-{measure.__name__}"
+                os.sync()  # else the first syncs measured also write what others, or the run before, left behind
                 rates.append(measure(place, options.group_bytes, options.seconds))
                 shutil.rmtree(place)
-                os.sync()  # freeing the blocks is not part of the next measurement
     _report(raw, log, options)
 
 

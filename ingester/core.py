@@ -100,10 +100,12 @@ class IngesterCore:
         self._commit_jobs: tuple[int, ...] = ()
         self._commit_failed = False
         self._dead: dict[Offset, DeadLetter] = {}
+        self._dead_bytes = 0
         self._dead_failed: set[Offset] = set()
         self._stopping: StopRequested | None = None
         self._finished = False
         self._now_ns = state.log_time_ns
+        self._wall_ns = 0
         self._committed_at_ns: int | None = None
         self._records_since_plan = 0
         self._views: dict[PartitionKey, PartitionView] = {}
@@ -143,14 +145,14 @@ class IngesterCore:
                 self._jobs.finished(job.number, result)
             case PersistFailed(job):
                 self.counters.persist_failures += 1
-                self._jobs.failed(job.number, self._now_ns)
+                self._jobs.failed(job.number, self._wall_ns)
             case Committed(state):
                 self._committed(state)
                 self._plan(actions)
             case CommitFailed():
                 self._commit_failed = True
             case DeadLettered(offset):
-                del self._dead[offset]
+                self._dead_bytes -= len(self._dead.pop(offset).data)
             case DeadLetterFailed(offset):
                 self._dead_failed.add(offset)
             case StopRequested():
@@ -186,41 +188,39 @@ class IngesterCore:
         if self._ledger.is_duplicate(record):
             self.counters.rows_duplicate += record.rows
             self.counters.rows_taken += record.rows
-            self._ledger.note(record, duplicate_rows=record.rows)
-        elif reason := self._refusal(record):
-            self.counters.rows_dead += record.rows
-            self.counters.rows_taken += record.rows
-            self._ledger.note(record, dead_rows=record.rows)
-            letter = DeadLetter(record.offset, reason, record.data)
-            self._dead[record.offset] = letter
-            actions.append(letter)
+            self._ledger.note_duplicate(record)
+        elif not isinstance(record.content, Entry):
+            actions.append(self._put_aside(record, record.content.reason))
+        elif reason := self._ledger.refusal(record.content):
+            actions.append(self._put_aside(record, reason))
         else:
-            self._ledger.note(record)
+            self._take(record, record.content)
         self.applied_offset = Offset(record.offset + 1)
 
-    def _refusal(self, record: Decoded) -> str | None:
-        """Take the record's rows in; where that cannot be, the reason, and nothing is taken."""
-        if not isinstance(record.content, Entry):
-            return record.content.reason
-        try:
-            durable, touched = self._tree.take(
-                record.content, record.offset, self._ledger.log_time_ns, self.state.frontiers
-            )
-        except DataCorrupt as error:
-            return error.message
+    def _take(self, record: Decoded, entry: Entry) -> None:
+        durable, touched = self._tree.take(entry, record.offset, self._ledger.log_time_ns, self.state.frontiers)
         self._touched |= touched
         self.counters.rows_durable += durable
         self.counters.rows_taken += record.rows - durable
-        return None
+        self._ledger.note_taken(record, entry)
+
+    def _put_aside(self, record: Decoded, reason: str) -> DeadLetter:
+        self.counters.rows_dead += record.rows
+        self.counters.rows_taken += record.rows
+        self._ledger.note_dead(record)
+        letter = self._dead[record.offset] = DeadLetter(record.offset, reason, record.data)
+        self._dead_bytes += len(letter.data)
+        return letter
 
     # Deciding what to persist
 
     def _tick(self, now_ns: int, actions: list[Action]) -> None:
+        self._wall_ns = now_ns
         log_time_ns = self._ledger.log_time_ns
         self._now_ns = max(now_ns, log_time_ns) if self.caught_up else log_time_ns
         if self._committed_at_ns is None:
             self._committed_at_ns = self._now_ns
-        actions.extend(map(Persist, self._jobs.due_again(self._now_ns)))
+        actions.extend(map(Persist, self._jobs.due_again(now_ns)))
         if self._commit is not None and self._commit_failed:
             self._commit_failed = False
             actions.append(self._commit)
@@ -253,13 +253,14 @@ class IngesterCore:
         return [(partition.key, Reason.STOP) for partition in self._tree if partition.chunks]
 
     def _flow(self, actions: list[Action]) -> None:
-        """Over the hard limit stop polling; go on once the soft one is kept."""
+        """Over the hard limit stop polling; go on once the soft one is kept. Dead letters that wait count, too."""
         if self._stopping:
             return
-        if not self.paused and self._tree.bytes > self._rules.hard_memory_bytes:
+        held_bytes = self._tree.bytes + self._dead_bytes
+        if not self.paused and held_bytes > self._rules.hard_memory_bytes:
             self.paused = True
             actions.append(Pause())
-        elif self.paused and self._tree.bytes <= self._rules.soft_memory_bytes:
+        elif self.paused and held_bytes <= self._rules.soft_memory_bytes:
             self.paused = False
             actions.append(Resume())
 
@@ -299,6 +300,7 @@ class IngesterCore:
             log_time_ns=settled.log_time_ns,
             stream=settled.stream,
             producers=settled.producers,
+            columns=settled.columns,
             accounts=settled.accounts.plus(
                 stored=sum(file.rows for file in files), overwritten=sum(result.overwritten for result in results)
             ),

@@ -189,7 +189,7 @@ class RouterService:
         batch_id, sequencer = action.batch_id, action.sequencer
         try:
             appending = self._writer.append_many(sequencer, action.records)
-        except PenstockError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the requests of this append must be answered
             appending = Future()
             appending.set_exception(error)
         self._report(

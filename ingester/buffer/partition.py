@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from common.errors import DataCorrupt
 from common.ids import Offset
 from common.schema import TIME, Columns, ColumnType
 from ingester.buffer.chunk import Chunk, chunk_of, merged
@@ -52,25 +51,14 @@ class Partition:
         self.in_jobs: dict[int, tuple[Chunk, ...]] = {}
         self.bytes = 0
         self.rows = 0
-        self._columns: dict[str, ColumnType] = {}
         self._dictionaries: dict[str, TagDictionary] = {}
         self._merge_arrival_ns_max = merge_arrival_ns_max
-
-    def check(self, columns: Columns) -> None:
-        """Raises DataCorrupt where a column has another type here than in `columns`; changes nothing."""
-        for name, column in columns.items():
-            known = self._columns.get(name, column)
-            if known is not column:
-                raise DataCorrupt(
-                    f"{self.key.table_id}: column {name!r} is {column.value} in this record and {known.value} in memory"
-                )
 
     def take(
         self, batch: pa.RecordBatch, columns: Columns, offset: Offset, arrival_ns: int, time_range_ns: tuple[int, int]
     ) -> int:
         """Take in the rows of one record; returns by how many bytes the partition grew (merging may make it less)."""
         before = self.bytes
-        self._columns.update(columns)
         coded = self._coded(batch, columns)
         self.chunks.append(chunk_of(coded, dict(columns), offset, arrival_ns, time_range_ns))
         self.rows += coded.num_rows

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.ids import NO_EPOCH, NO_MANIFEST, ZERO, Epoch, ManifestNumber, Offset, SequencerId
-from common.schema import TableId
+from common.schema import Columns, ColumnType, TableId
 from ingester.frontier import Frontier
 from ingester.partition_key import PartitionKey
 from ingester.producers import Producers
@@ -142,7 +142,8 @@ class Change:
     """What one record changes. `claim` names the new holder when the record claims the next epoch.
 
     replay_offset, log_time_ns, stream, producers and accounts are the new values; frontiers those of the partitions
-    touched, sort keys those of the tables touched.
+    touched, sort keys those of the tables touched; columns those that records below the replay offset brought to their
+    tables.
     """
 
     replay_offset: Offset
@@ -155,6 +156,7 @@ class Change:
     files_removed: tuple[str, ...] = ()
     frontiers: Mapping[PartitionKey, Frontier] = field(default_factory=dict)
     sort_keys: Mapping[TableId, tuple[str, ...]] = field(default_factory=dict)
+    columns: Mapping[TableId, Columns] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -168,6 +170,10 @@ class Change:
             "files_removed": list(self.files_removed),
             "frontiers": [[key.to_json(), list(frontier)] for key, frontier in self.frontiers.items()],
             "sort_keys": [[key.namespace, key.table, list(tags)] for key, tags in self.sort_keys.items()],
+            "columns": [
+                [key.namespace, key.table, {name: column.value for name, column in columns.items()}]
+                for key, columns in self.columns.items()
+            ],
             "gaps": [gap.to_json() for gap in self.gaps],
         }
         if self.claim is not None:
@@ -190,6 +196,10 @@ class Change:
                 for key, corners in value["frontiers"]
             },
             sort_keys={TableId(namespace, table): tuple(tags) for namespace, table, tags in value["sort_keys"]},
+            columns={
+                TableId(namespace, table): {name: ColumnType(column) for name, column in columns.items()}
+                for namespace, table, columns in value["columns"]
+            },
             gaps=tuple(Gap(Offset(first), Offset(next_)) for first, next_ in value["gaps"]),
         )
 
@@ -214,6 +224,7 @@ class ManifestState:
     files: Mapping[str, StoredFile] = field(default_factory=dict)
     frontiers: Mapping[PartitionKey, Frontier] = field(default_factory=dict)
     sort_keys: Mapping[TableId, tuple[str, ...]] = field(default_factory=dict)
+    columns: Mapping[TableId, Columns] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
     full_state_number: ManifestNumber = NO_MANIFEST
     full_bytes: int = 0
@@ -252,6 +263,10 @@ class ManifestState:
             files=files,
             frontiers={key: frontier for key, frontier in above.items() if frontier},
             sort_keys={**self.sort_keys, **change.sort_keys},
+            columns={
+                **self.columns,
+                **{table: {**self.columns.get(table, {}), **new} for table, new in change.columns.items()},
+            },
             gaps=self.gaps + change.gaps,
         )
 
@@ -267,5 +282,6 @@ class ManifestState:
             files_added=tuple(self.files.values()),
             frontiers=self.frontiers,
             sort_keys=self.sort_keys,
+            columns=self.columns,
             gaps=self.gaps,
         )

@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from common.ids import Offset
@@ -21,6 +19,7 @@ from ingester.persist.manifest_state import ManifestState, StoredFile
 from ingester.producers import Producers
 from tests.simulation.chaos import SimulationFailure
 from tests.simulation.model import Key, SequencerModel, difference, fold, keyed
+from tests.simulation.parquet import parquet
 from tests.support.records import rows_of
 
 Rows = list[tuple[Key, Mapping[str, Any]]]
@@ -39,7 +38,6 @@ class ManifestAudit:
 
     def landed(self, path: str, data: bytes) -> None:
         """Check the record that was just put. Raises SimulationFailure."""
-        self._model.look()
         record = manifest.decode(data, path)
         self._check_order(record)
         before, self.state = self.state, self.state.after(record.change, record.epoch)
@@ -72,7 +70,7 @@ class ManifestAudit:
         data = self._objects.get(file.path)
         self._hold(data is not None, f"{file.path} is named and does not stand")
         self._hold(xxhash.xxh3_64_intdigest(data) == file.checksum, f"{file.path} is not what the manifest names")
-        table = pq.read_table(pa.BufferReader(data))
+        table = parquet(data)
         self._hold(table.num_rows == file.rows, f"{file.path} has {table.num_rows} rows, not {file.rows}")
         rows = [keyed(file.partition.namespace, file.partition.table, row) for row in rows_of(table)]
         self._hold(len({key for key, _ in rows}) == len(rows), f"{file.path} has a key twice")

@@ -6,8 +6,8 @@ letters and the look for a newer epoch in order; and all of it comes back throug
 
 import json
 import random
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,7 @@ from ingester.start import Claimed, claim_steps
 from tests.simulation.audit import ManifestAudit
 from tests.simulation.buffer import FlakyReader
 from tests.simulation.chaos import Chaos, SimulationFailure
+from tests.simulation.model import SequencerModel
 from tests.simulation.process import Process, Step
 from tests.simulation.store import Connection, MemoryStore
 from tests.simulation.tasks import StoreTask
@@ -69,7 +70,9 @@ class IngesterWorld(Protocol):
     store: MemoryStore
     reader: Reader
     settings: Settings
-    audits: dict[SequencerId, ManifestAudit]
+    models: Sequence[SequencerModel]
+    audits: Mapping[SequencerId, ManifestAudit]
+    happened: Counter[str]
 
     def meanwhile(self) -> None: ...
 
@@ -121,6 +124,14 @@ class IngesterProcess(Process):
             name = self._current.name if self._current else self._in_order[0][0]
             yield Step(2, name, self._advance_in_order)
 
+    def end(self, how: str) -> None:
+        super().end(how)
+        if self.core is not None:
+            counters, happened = self.core.counters, self._world.happened
+            happened.update({f"persist for {reason.value}": count for reason, count in counters.persists.items()})
+            happened["rows durable before their replay"] += counters.rows_durable
+            happened["rows duplicate"] += counters.rows_duplicate
+
     def tick(self) -> None:
         if self.core is not None:
             self._step(Tick(self._world.clock.now_ns()))
@@ -166,6 +177,7 @@ class IngesterProcess(Process):
     def _step(self, event: Event) -> None:
         assert self.core is not None
         actions = self.core.step(event)
+        self._world.happened.update(type(one).__name__ for one in (event, *actions))
         self._check_accounts(self.core)
         for action in actions:
             self._world.chaos.crash_point()
@@ -197,10 +209,10 @@ class IngesterProcess(Process):
     # The poller
 
     def _may_poll(self, core: IngesterCore) -> bool:
-        ahead = sum(isinstance(event, Polled) for event in self._inbox)
-        next_offset = self._world.reader.offsets(self.sequencer).next_offset
-        has_news = self._at < next_offset or not self._told_caught_up
-        return not self._is_paused and ahead < BATCHES_AHEAD and has_news
+        has_news = self._at < self._world.models[self.sequencer].next_offset or not self._told_caught_up
+        if self._is_paused or not has_news:
+            return False
+        return sum(isinstance(event, Polled) for event in self._inbox) < BATCHES_AHEAD
 
     def _poll(self) -> None:
         try:

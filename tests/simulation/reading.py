@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from common.ids import SequencerId
 from common.objectstore import ObjectStore, run
 from common.schema import TableId
@@ -18,6 +15,7 @@ from penstock.memory_rows import SequencerRows
 from penstock.query import _sources as join
 from tests.simulation.chaos import SimulationFailure
 from tests.simulation.model import Content, Key, SequencerModel, difference, fold, keyed
+from tests.simulation.parquet import parquet
 from tests.support.records import rows_of
 
 
@@ -64,7 +62,7 @@ def read(view: View, state: ManifestState, store: ObjectStore) -> Content:
     for table in sorted(_tables(view, state)):
         rows = table_rows(view, Ticket(table.namespace, table.table))
         sources = join(table.namespace, table.table, [SequencerRows(rows, state)], store)
-        stored = [pq.read_table(pa.BufferReader(store.get(file.path))) for file in sources.files]
+        stored = [parquet(store.get(file.path)) for file in sources.files]
         for part in (*stored, *sources.merged):
             for key, fields in (keyed(table.namespace, table.table, row) for row in rows_of(part)):
                 _put(content, key, dict(fields))

@@ -5,13 +5,13 @@ order in which the core asked; what of them a crash leaves behind may still reac
 """
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from common.clock import FakeClock
 from common.errors import PenstockError, Unavailable
-from common.ids import SequencerId
+from common.ids import Offset, SequencerId
 from common.objectstore import Steps
 from router.admission import Admission
 from router.answers import Answer
@@ -44,7 +44,7 @@ from tests.simulation.process import Process, Step
 from tests.simulation.store import Connection, MemoryStore
 from tests.simulation.tasks import StoreTask
 from tests.simulation.workload import Line
-from writebuffer.contract import Writer
+from writebuffer.record import Record
 
 IN_FLIGHT_BYTES_MAX = 2_000
 BATCH_BYTES_MAX = 600
@@ -57,15 +57,15 @@ class RouterWorld(Protocol):
     chaos: Chaos
     clock: FakeClock
     store: MemoryStore
-    writer: Writer
     sequencers: Sequence[SequencerId]
     late_appends: list[Append]
+    happened: Counter[str]
 
     def meanwhile(self) -> None: ...
 
     def answered(self, request_id: int, answer: Answer) -> None: ...
 
-    def note(self, text: str) -> None: ...
+    def append(self, sequencer: SequencerId, records: Sequence[Record]) -> Offset: ...
 
 
 class RouterProcess(Process):
@@ -120,7 +120,9 @@ class RouterProcess(Process):
 
     def _step(self, event: Event) -> None:
         now_ns = self._world.clock.now_ns() + self._skew_ns
-        for action in self._core.step(event, now_ns):
+        actions = self._core.step(event, now_ns)
+        self._world.happened.update(type(one).__name__ for one in (event, *actions))
+        for action in actions:
             self._world.chaos.crash_point()
             self._perform(action)
 
@@ -180,12 +182,11 @@ class RouterProcess(Process):
         if fate is Fate.LOST and len(records) > 1:  # a prefix may stand
             records = records[: self._world.rng.randint(1, len(records))]
         if fate in (Fate.DONE, Fate.LOST, Fate.CRASH_AFTER):
-            last = self._world.writer.append_many(action.sequencer, records).result().last.offset
-            self._world.note(f"{self.name}: {len(records)} records up to {action.sequencer}:{last}")
+            last_offset = self._world.append(action.sequencer, records)
         if fate in (Fate.CRASH_BEFORE, Fate.CRASH_AFTER):
             self.end("crashed")
         elif fate is Fate.DONE:
-            self._inbox.append(AppendDone(action.batch_id, action.sequencer, last))
+            self._inbox.append(AppendDone(action.batch_id, action.sequencer, last_offset))
         else:
             error: PenstockError = Unavailable(
                 f"append: injected, {fate.value}", written="no" if fate is Fate.REFUSED else "unknown"

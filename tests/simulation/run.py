@@ -26,8 +26,9 @@ def main(seed: int, steps: int, trace: bool) -> None:
     manifests = sum(audit.state.number for audit in simulation.audits.values())
     click.echo(
         f"seed {seed}: {simulation.clients.requests} requests, {simulation.clients.acknowledged} lines acknowledged, "
-        f"{records} records, {manifests} manifest records; processes ended: {simulation.ends}"
+        f"{records} records, {manifests} manifest records"
     )
+    click.echo(", ".join(f"{what} {count}" for what, count in sorted(simulation.happened.items())))
 
 
 if __name__ == "__main__":

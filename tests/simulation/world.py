@@ -6,20 +6,21 @@ point after it everything must come to rest within a bounded time, and what is r
 """
 
 import random
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 from common.clock import FakeClock
 from common.errors import PenstockError
-from common.ids import SequencerId
+from common.ids import Offset, SequencerId
 from common.objectstore import run
 from ingester import core as ingester_core
 from ingester.buffer import partition
 from ingester.decode import Decoded, decode
 from ingester.lifecycle import Rules
 from ingester.persist import manifest
+from penstock import query
 from router import entries
 from router.answers import Answer
 from router.events import Append
@@ -27,6 +28,7 @@ from tests.simulation.audit import ManifestAudit
 from tests.simulation.chaos import CALM, Chaos, Crashed, SimulationFailure
 from tests.simulation.ingester_process import IngesterProcess, Settings
 from tests.simulation.model import SequencerModel, difference, fold
+from tests.simulation.parquet import parquet
 from tests.simulation.process import Process, Step
 from tests.simulation.reading import Query
 from tests.simulation.router_process import RouterProcess
@@ -35,8 +37,9 @@ from tests.simulation.workload import Clients, strange_record
 from tests.support.records import DAY0_NS
 from writebuffer.contract import SequencedRecord
 from writebuffer.memory import MemoryBackend
+from writebuffer.record import Record
 
-STEPS = 300
+STEPS = 220
 """Of one phase of chaos; a run has two."""
 
 TRACE_LINES_KEPT = 40
@@ -57,6 +60,7 @@ def tiny_limits(rng: random.Random) -> Iterator[None]:
             (partition, "MERGE_COUNT", 3),
             (manifest, "TRIES_MAX", 2),
             (entries, "PAYLOAD_BYTES_MAX", rng.choice((1_000_000, 2_500))),
+            (query, "_read", lambda file, store: parquet(store.get(file.path))),
         ):
             limits.enter_context(mock.patch.object(module, name, value))
         yield
@@ -92,14 +96,14 @@ class Simulation:
         self.sequencers = [SequencerId(number) for number in range(self.rng.choice((1, 2, 2, 3)))]
         backend = MemoryBackend()
         backend.create(len(self.sequencers))
-        self.writer, self.reader = backend.open_writer(), backend.open_reader()
+        self._writer, self.reader = backend.open_writer(), backend.open_reader()
         self.store = MemoryStore(self._on_put)
         self.models = [SequencerModel(sequencer, self.reader) for sequencer in self.sequencers]
         self.audits = {model.sequencer: ManifestAudit(model, self.store.objects) for model in self.models}
         self.clients = Clients(self.rng)
         self.late_appends: list[Append] = []
-        self.ends: dict[str, int] = {}
-        """How many processes came to their end how."""
+        self.happened: Counter[str] = Counter()
+        """What the run has met, and how often: a simulation that meets nothing shows nothing."""
         self._steps = steps
         self._routers: list[RouterProcess] = []
         self._ingesters: list[IngesterProcess] = []
@@ -129,6 +133,14 @@ class Simulation:
         if path.startswith("manifest/"):
             self.audits[SequencerId(int(path.split("/")[1]))].landed(path, data)
 
+    def append(self, sequencer: SequencerId, records: Sequence[Record]) -> Offset:
+        """Append to the buffer, and see what stands there now; the last record's offset."""
+        last_offset = self._writer.append_many(sequencer, records).result().last.offset
+        self.note(f"{len(records)} records up to {sequencer}:{last_offset}")
+        for record in self.models[sequencer].look():
+            self.clients.check(record)
+        return last_offset
+
     def note(self, text: str) -> None:
         self.trace.append(f"{self.clock.monotonic_s():9.3f}   {text}")
 
@@ -141,7 +153,6 @@ class Simulation:
 
     def answered(self, request_id: int, answer: Answer) -> None:
         self.note(f"request {request_id}: {answer.status} {dict(answer.headers)}")
-        self._look()
         self.clients.answered(request_id, answer, self.models)
 
     def meanwhile(self) -> None:
@@ -210,22 +221,16 @@ class Simulation:
             assert process is not None
             process.end("crashed")
         self._bury()
-        self._look()
 
     def _bury(self) -> None:
         for process in [process for process in (*self._routers, *self._ingesters) if not process.is_alive]:
             self.note(f"{process.name}: {process.ended}")
-            self.ends[process.ended] = self.ends.get(process.ended, 0) + 1
+            self.happened[f"{type(process).__name__} {process.ended}"] += 1
             if isinstance(process, RouterProcess):
                 self._routers.remove(process)
                 self.clients.lose(sorted(process.requests))
             elif isinstance(process, IngesterProcess):
                 self._ingesters.remove(process)
-
-    def _look(self) -> None:
-        for model in self.models:
-            for record in model.look():
-                self.clients.check(record)
 
     def _start_router(self) -> None:
         self._started += 1
@@ -242,16 +247,16 @@ class Simulation:
 
     def _append_strange(self) -> None:
         model = self.rng.choice(self.models)
-        self.writer.append(model.sequencer, strange_record(self.rng, model, self.clock.now_ns()))
+        self.append(model.sequencer, [strange_record(self.rng, model, self.clock.now_ns())])
 
     def _land(self, append: Append) -> None:
         self.late_appends.remove(append)
-        self.writer.append_many(append.sequencer, append.records)
+        self.append(append.sequencer, append.records)
 
     def _trim(self) -> None:
         """As the buffer's owner does: nothing above the replay offset."""
         sequencer = self.rng.choice(self.sequencers)
-        self.writer.trim(sequencer, self.audits[sequencer].state.replay_offset)
+        self._writer.trim(sequencer, self.audits[sequencer].state.replay_offset)
 
     def _query(self, ingester: IngesterProcess) -> Query:
         assert ingester.core is not None
@@ -298,12 +303,15 @@ class Simulation:
             self._happen(self._choose(work))
 
     def _is_at_rest(self) -> bool:
-        return not any(router.requests for router in self._routers) and all(map(self._has_caught_up, self._ingesters))
+        held = {ingester.sequencer for ingester in self._ingesters}
+        answered = not any(router.requests for router in self._routers)
+        return answered and len(held) == len(self.sequencers) and all(map(self._rests, self._ingesters))
 
-    def _has_caught_up(self, ingester: IngesterProcess) -> bool:
+    def _rests(self, ingester: IngesterProcess) -> bool:
         core = ingester.core
-        applied_all = core is not None and core.applied_offset == self.models[ingester.sequencer].next_offset
-        return core is not None and applied_all and core.caught_up and not core.paused and not core.jobs_running
+        if core is None or ingester.is_stopping or core.applied_offset < self.models[ingester.sequencer].next_offset:
+            return False
+        return core.caught_up and not core.paused and not core.jobs_running
 
     def _states(self) -> str:
         told = [f"{len(router.requests)} requests at {router.name}" for router in self._routers]

@@ -46,8 +46,12 @@ class RunningRouter:
         self._thread.start()
         self._serving.wait()
 
+    def stop(self) -> None:
+        """Begin to stop; `close` waits for the end."""
+        self._server.stop()
+
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._server.stop)
+        self.stop()
         self._thread.join()
 
     def request(

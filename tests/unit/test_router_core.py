@@ -38,6 +38,7 @@ from router.events import (
     Stopped,
     WriteRequest,
 )
+from router.series_cache import SeriesCache
 from router.table_schema import NO_SCHEMA, TableSchema, merge
 from writebuffer.record import ENTRY_CONTENT_TYPE
 
@@ -113,7 +114,7 @@ def message(answer: Answer) -> dict[str, Any]:
 
 def host_on(sequencer: int, table: str = "t") -> str:
     """A host whose series of `table` lives on `sequencer` of four."""
-    cache = BatchParser(4)._series
+    cache = SeriesCache(4)
     return next(f"h{n}" for n in range(100) if cache.place("ns", f"{table},host=h{n}".encode()).sequencer == sequencer)
 
 
@@ -417,7 +418,7 @@ def test_a_fenced_writer_halts_the_router() -> None:
 
 
 def test_stopping_refuses_new_writes_and_finishes_the_others() -> None:
-    """After Stop new requests get 503, collected ones are still stored, and Stopped comes once, behind the last answer."""
+    """After Stop new requests get 503, collected ones are still stored, and Stopped comes behind the last answer."""
     steps = Steps()
     steps.learn("t f=1")
     parse = only(steps.arrive("t f=2"), Parse)

@@ -7,7 +7,8 @@ import socket
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
 
@@ -20,27 +21,38 @@ from influxdb_client_3 import InfluxDBClient3
 from common.cloudstore import CloudStore
 from common.config import RouterConfig
 from common.errors import Unavailable
+from common.ids import SequencerId
 from common.token import parse_token
 from router import body
 from tests.support.router import RunningRouter
 from tests.support.wait import wait_until
+from writebuffer.contract import AppendedRange
+from writebuffer.memory import MemoryWriter
+from writebuffer.record import Record
 
 MIB = 1024 * 1024
 Start = Callable[..., RunningRouter]
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    running: list[RunningRouter] = []
+@pytest.fixture(scope="module")
+def running() -> Iterator[list[RunningRouter]]:
+    """Every router of this file; they end together, since each takes a moment to."""
+    routers: list[RunningRouter] = []
+    yield routers
+    for router in routers:
+        router.stop()
+    for router in routers:
+        router.close()
 
+
+@pytest.fixture
+def start(running: list[RunningRouter]) -> Start:
     def begin(**options: Any) -> RunningRouter:
         config = {name: options.pop(name) for name in list(options) if name in RouterConfig.__dataclass_fields__}
         running.append(RunningRouter(RouterConfig(port=0, **config), **options))
         return running[-1]
 
-    yield begin
-    for router in running:
-        router.close()
+    return begin
 
 
 @pytest.fixture
@@ -264,6 +276,23 @@ def test_a_write_that_is_not_durable_in_time_is_503(start: Start) -> None:
     assert router.admission.bytes_held == len(b"m f=1 1")
     router.backend.release()
     assert router.write(b"m f=2 2")[0].status == 204
+
+
+class BrokenWriter(MemoryWriter):
+    """A backend with a defect: its appends raise at the call."""
+
+    def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
+        raise ZeroDivisionError("secret detail")
+
+
+def test_a_defect_in_a_backend_is_500_and_answers_every_request(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An append that breaks in a way no contract knows still answers its requests, without detail."""
+    monkeypatch.setattr("writebuffer.memory.MemoryWriter", BrokenWriter)
+    router = start()
+    response, content = router.write(b"m,h=a f=1 1\nm,h=b f=1 1\nm,h=c f=1 1")
+    assert code((response, content)) == (500, "internal error")
+    assert b"secret" not in content
+    assert router.admission.bytes_held == 0
 
 
 def test_writes_that_come_while_one_waits_are_answered_when_they_are_durable(start: Start) -> None:

@@ -1,0 +1,252 @@
+"""The buffer tree: rows of a table and a day together, small chunks merged, one dictionary for each tag."""
+
+import random
+import threading
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.entry import Entry
+from common.ids import Offset
+from common.schema import DAY_NS
+from ingester.buffer.partition import MERGE_COUNT, MERGE_ROWS_MAX, Partition, PartitionView
+from ingester.buffer.tree import BufferTree
+from ingester.frontier import TIME_END, Frontier
+from ingester.partition_key import PartitionKey
+from ingester.persist.job import view_batches
+from tests.support.records import DAY0_NS, NAMESPACE, Row, batch, columns, row, rows_of
+
+KEY = PartitionKey(NAMESPACE, "cpu", DAY0_NS // DAY_NS)
+
+
+def put(partition: Partition, rows: list[Row], offset: int, arrival_ns: int = 0) -> None:
+    times = [each.time_ns for each in rows]
+    partition.take(batch(rows), columns(rows), Offset(offset), arrival_ns, (min(times), max(times)))
+
+
+def rows_in(view: PartitionView) -> list[Row]:
+    return [each for one in view_batches(view) for each in rows_of(one)]
+
+
+def take(tree: BufferTree, offset: int, tables: dict[str, list[Row]], **frontiers: Frontier) -> int:
+    """Take a record; the rows that were durable. frontiers: by table, for DAY0."""
+    entry = Entry(NAMESPACE, {table: batch(rows) for table, rows in tables.items()})
+    known = {PartitionKey(NAMESPACE, table, KEY.day): frontier for table, frontier in frontiers.items()}
+    return tree.take(entry, Offset(offset), 0, known)[0]
+
+
+# Chunks
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=9), min_size=1, max_size=60))
+def test_merging_chunks_changes_no_row(records: list[list[str | None]]) -> None:
+    """Rows come out as they came in, in order; each chunk knows its records, arrivals and times."""
+    partition = Partition(KEY)
+    expected = []
+    for offset, hosts in enumerate(records):
+        rows = [row(DAY0_NS + offset, host, **{f"f{offset % 3}": float(n)}) for n, host in enumerate(hosts)]
+        put(partition, rows, offset, arrival_ns=offset)
+        expected += rows
+    view = partition.view()
+    assert rows_in(view) == expected
+    assert [offset for chunk in view.chunks for offset in chunk.record_offsets] == list(range(len(records)))
+    for chunk in view.chunks:
+        sizes = [len(records[offset]) for offset in chunk.record_offsets]
+        assert chunk.record_rows.tolist() == [sum(sizes[:n]) for n in range(len(sizes))]
+        assert (chunk.first_arrival_ns, chunk.last_arrival_ns) == (chunk.first_offset, chunk.last_offset)
+        assert (chunk.time_ns_min, chunk.time_ns_max) == (DAY0_NS + chunk.first_offset, DAY0_NS + chunk.last_offset)
+
+
+def test_small_chunks_become_few() -> None:
+    """A thousand one-row records stand in a few chunks: a row is copied once a size class."""
+    partition = Partition(KEY)
+    for offset in range(1000):
+        put(partition, [row(DAY0_NS + offset, "a", v=1.0)], offset)
+    assert len(partition.chunks) < 3 * MERGE_COUNT
+    assert partition.rows == 1000
+
+
+def test_chunks_far_apart_or_large_stay_apart() -> None:
+    """A stream that never pauses must settle, and large chunks are not copied for nothing."""
+    apart = Partition(KEY, merge_arrival_ns_max=10)
+    for offset in range(2 * MERGE_COUNT):
+        put(apart, [row(DAY0_NS, "a", v=1.0)], offset, arrival_ns=offset)
+    assert len(apart.chunks) == 2 * MERGE_COUNT
+    large = Partition(KEY)
+    rows = [row(DAY0_NS, "a", v=1.0)] * (MERGE_ROWS_MAX // MERGE_COUNT + 1)
+    for offset in range(MERGE_COUNT):
+        put(large, rows, offset)
+    assert len(large.chunks) == MERGE_COUNT
+
+
+def test_bytes_of_a_row_stay_flat() -> None:
+    """The same rows cost about the same memory in 1-row and in 1000-row records."""
+    rows = [row(DAY0_NS + n, f"host-{n % 50}", v=float(n)) for n in range(4000)]
+    costs = []
+    for size in (1, 100, 1000):
+        partition = Partition(KEY)
+        for offset, start in enumerate(range(0, len(rows), size)):
+            put(partition, rows[start : start + size], offset)
+        costs.append(partition.bytes)
+    assert max(costs) < 2 * min(costs)
+
+
+# Dictionaries
+
+
+def test_a_view_taken_earlier_reads_with_the_dictionaries_of_later() -> None:
+    """Codes never change their meaning, so that a query needs no lock, from any thread."""
+    partition = Partition(KEY)
+    put(partition, [row(DAY0_NS, "a", v=1.0)], 0)
+    early = partition.view()
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                assert rows_in(early) == [row(DAY0_NS, "a", v=1.0)]
+        except BaseException as error:  # noqa: BLE001  reported below
+            errors.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for offset in range(1, 300):
+        put(partition, [row(DAY0_NS, f"host-{offset}", v=1.0), row(DAY0_NS, "a", v=2.0)], offset)
+    done.set()
+    thread.join()
+    assert not errors
+    assert len(partition.view().dictionaries["host"]) == 300
+
+
+def test_a_record_brings_only_the_values_its_rows_use() -> None:
+    """Rows of many days share a record's dictionary; each day's partition learns only its own values."""
+    tree = BufferTree()
+    take(tree, 0, {"cpu": [row(DAY0_NS + day * DAY_NS, f"host-{day}", v=1.0) for day in range(50)]})
+    assert {len(partition.view().dictionaries["host"]) for partition in tree} == {1}
+
+
+def test_long_and_many_tag_values_count_as_memory() -> None:
+    """A series of its own for each row costs more than its numbers: the limits must see it."""
+    few, many = Partition(KEY), Partition(KEY)
+    put(few, [row(DAY0_NS, "é" * 50, v=1.0) for _ in range(1000)], 0)
+    put(many, [row(DAY0_NS, f"{n:04}" + "é" * 48, v=1.0) for n in range(1000)], 0)
+    per_value = (many.bytes - few.bytes) / 999
+    assert per_value > 2 * 100  # its text, twice: for itself and in the Arrow dictionary
+
+
+def test_null_tags_and_tags_that_come_later() -> None:
+    """A tag that some rows, or all rows of a record, lack is null there."""
+    partition = Partition(KEY)
+    records = [
+        [Row(DAY0_NS, {}, {"v": 1.0})],
+        [Row(DAY0_NS, {"host": "a"}, {"v": 1.0}), Row(DAY0_NS, {}, {"v": 2.0})],
+        [Row(DAY0_NS, {"az": "x"}, {"w": True})],
+    ]
+    for offset, rows in enumerate(records * MERGE_COUNT):
+        put(partition, rows, offset)
+    assert rows_in(partition.view()) == [each for rows in records * MERGE_COUNT for each in rows]
+
+
+# Partitions and jobs
+
+
+def test_cut_drop_and_view() -> None:
+    """Rows cut for a job stay in view, older than what came since, until the job is dropped."""
+    partition = Partition(KEY)
+    put(partition, [row(DAY0_NS, "a", v=1.0)], 3)
+    cut = partition.cut(1)
+    put(partition, [row(DAY0_NS, "b", v=2.0)], 5)
+    second = partition.cut(2)
+    put(partition, [row(DAY0_NS, "c", v=3.0)], 7)
+    assert rows_in(cut) == [row(DAY0_NS, "a", v=1.0)]
+    assert rows_in(second) == [row(DAY0_NS, "b", v=2.0)]
+    assert [each.tags["host"] for each in rows_in(partition.view())] == ["a", "b", "c"]
+    assert partition.first_offset() == 3
+    assert partition.first_offset(frozenset({1})) == 5
+    assert partition.first_offset(frozenset({1, 2})) == 7
+    freed = partition.drop(1)
+    assert freed > 0
+    assert [each.tags["host"] for each in rows_in(partition.view())] == ["b", "c"]
+    assert (partition.rows, partition.first_offset(), partition.is_empty) == (2, 5, False)
+
+
+def test_the_tree_s_totals_are_those_of_its_partitions() -> None:
+    """Rows and bytes add up after takes, cuts and drops in any order; an emptied partition is gone."""
+    rng = random.Random(3)
+    tree, jobs = BufferTree(), {}
+    for offset in range(200):
+        table = rng.choice(["cpu", "mem"])
+        take(tree, offset, {table: [row(DAY0_NS + rng.randrange(3) * DAY_NS, str(offset % 7), v=1.0)]})
+        if rng.random() < 0.2:
+            key = rng.choice([*tree.partitions])
+            if tree.partitions[key].chunks:
+                tree.partitions[key].cut(offset)
+                jobs[offset] = key
+        if jobs and rng.random() < 0.2:
+            job = min(jobs)
+            tree.drop(jobs.pop(job), job)
+        assert tree.bytes == sum(partition.bytes for partition in tree)
+        assert tree.rows == sum(partition.rows for partition in tree)
+    for key in [*tree.partitions]:
+        if tree.partitions[key].chunks:
+            tree.partitions[key].cut(1000)
+            jobs[1000, key] = key  # type: ignore[index]
+    for job, key in jobs.items():
+        tree.drop(key, job if isinstance(job, int) else job[0])
+    assert (tree.bytes, tree.rows, [*tree]) == (0, 0, [])
+
+
+# The tree
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "day"),
+    [
+        (0, 0),
+        (-1, -1),
+        (-DAY_NS, -1),
+        (-DAY_NS - 1, -2),
+        (DAY_NS - 1, 0),
+        (DAY_NS, 1),
+        (-(2**63), -106752),
+        (2**63 - 1, 106751),
+    ],
+)
+def test_days_are_utc_days_before_1970_too(time_ns: int, day: int) -> None:
+    """A day is [day * 24 h, next), int64's ends included."""
+    tree = BufferTree()
+    take(tree, 0, {"cpu": [row(time_ns, "a", v=1.0)]})
+    assert [key.day for key in tree.partitions] == [day]
+    assert PartitionKey.from_json(PartitionKey("n", "t", day).to_json()).day == day
+
+
+def test_a_record_s_rows_go_to_their_days_in_order() -> None:
+    """Split by day, each day's rows in the record's order."""
+    tree = BufferTree()
+    rows = [row(DAY0_NS + day * DAY_NS + n, "a", v=float(n)) for n, day in enumerate([1, 0, 1, -1, 0])]
+    take(tree, 0, {"cpu": rows})
+    found = {key.day - KEY.day: rows_in(partition.view()) for key, partition in tree.partitions.items()}
+    assert found == {-1: [rows[3]], 0: [rows[1], rows[4]], 1: [rows[0], rows[2]]}
+
+
+def test_durable_rows_are_left_out() -> None:
+    """Exactly those that the frontier covers; a record that is covered whole leaves nothing behind."""
+    tree = BufferTree()
+    rows = [row(DAY0_NS + n, "a", v=1.0) for n in range(4)]
+    frontier = Frontier([(5, DAY0_NS + 1), (2, TIME_END)])
+    assert take(tree, 2, {"cpu": rows}, cpu=frontier) == 4
+    assert not tree.partitions
+    assert take(tree, 5, {"cpu": rows, "mem": rows}, cpu=frontier) == 2
+    assert rows_in(tree.partitions[KEY].view()) == rows[2:]
+    assert take(tree, 6, {"cpu": rows}, cpu=frontier) == 0
+    assert tree.rows == 2 + 4 + 4
+
+
+def test_chunks_hold_no_dictionary_of_their_own() -> None:
+    """Codes alone: the values stand once, in the partition's dictionary."""
+    partition = Partition(KEY)
+    put(partition, [row(DAY0_NS, "a", v=1.0)], 0)
+    assert partition.chunks[0].batch.schema.field("host").type == pa.int32()
