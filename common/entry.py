@@ -210,6 +210,9 @@ def _decode_table(raw: pa.Buffer, header: TableHeader) -> pa.RecordBatch:
         raise DataCorrupt(f"table {header.table!r} has other columns than its fingerprint says")
     if batch.column(schema.TIME).null_count:
         raise DataCorrupt(f"table {header.table!r} has rows without a time")
+    for name, column in columns.items():
+        if column is schema.ColumnType.TAG and batch.column(name).dictionary.null_count:
+            raise DataCorrupt(f"table {header.table!r} has a null among the values of tag {name!r}")
     _check_times(batch, header)
     return batch
 

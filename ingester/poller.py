@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Callable
 
-from common.errors import Forked, PenstockError, Unavailable
+from common.errors import Forked, InvalidRequest, PenstockError, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
 from ingester.decode import decode
 from ingester.events import Polled
 from writebuffer.contract import Cursor, Reader
+from writebuffer.errors import OffsetInFuture
 
 POLL_RECORDS = 2_000
 POLL_BYTES = 8 * 1024 * 1024
@@ -77,9 +78,7 @@ class Poller:
         while not self._stop.is_set():
             try:
                 if cursor is None:
-                    self._check_stream()
-                    cursor = self._reader.reader(self._sequencer)
-                    cursor.seek(self._at)
+                    cursor = self._reopened()
                 self._poll(cursor)
                 retry_s = 0.1
             except Unavailable as error:
@@ -91,18 +90,28 @@ class Poller:
         if cursor is not None:
             cursor.close()
 
-    def _check_stream(self) -> None:
+    def _reopened(self) -> Cursor:
+        """A cursor where the last one stood. Raises Forked where the stream is another one, or has not got that far."""
         identity = self._reader.identity(self._sequencer)
-        next_offset = self._reader.offsets(self._sequencer).next_offset
-        if identity != self._identity or next_offset < self._at:
-            raise Forked(
-                f"sequencer {self._sequencer}: the write buffer came back as another stream (identity {identity}, next "
-                f"offset {next_offset}; followed {self._identity} up to {self._at}). Bring the right one back",
-                sequencer=self._sequencer,
-            )
+        cursor = self._reader.reader(self._sequencer)
+        try:
+            cursor.seek(self._at)
+        except OffsetInFuture as error:
+            raise self._forked(f"its next offset is {error.next_offset}") from None
+        if identity != self._identity:
+            raise self._forked(f"its identity is {identity}, it was {self._identity}")
+        self.next_offset = self._reader.offsets(self._sequencer).next_offset
         if not self.reachable:
-            self._logger.info("write buffer is back", next_offset=next_offset)
-        self.reachable, self.next_offset = True, next_offset
+            self._logger.info("write buffer is back", next_offset=self.next_offset)
+        self.reachable = True
+        return cursor
+
+    def _forked(self, difference: str) -> Forked:
+        return Forked(
+            f"sequencer {self._sequencer}: the write buffer came back as another stream than the one followed up to "
+            f"{self._at}: {difference}. Bring the right one back",
+            sequencer=self._sequencer,
+        )
 
     def _poll(self, cursor: Cursor) -> None:
         self._running.wait()
@@ -128,5 +137,19 @@ def last_checksum(reader: Reader, sequencer: SequencerId, offset: Offset | None)
         return found.record.checksum() if found and found.offset == offset else None
     except PenstockError:
         return None
+    finally:
+        cursor.close()
+
+
+def wait_for_proof(reader: Reader, sequencer: SequencerId, offset: Offset) -> None:
+    """Raise Unavailable where records below `offset` are written but not proven durable yet.
+
+    After a power cut that is so until the buffer's writer was started again; such a stream is no fork.
+    """
+    cursor = reader.reader(sequencer)
+    try:
+        cursor.seek(offset)
+    except InvalidRequest:
+        return  # the stream is another one, or was trimmed: recovery.start says which
     finally:
         cursor.close()

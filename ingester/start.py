@@ -5,16 +5,17 @@ import threading
 from dataclasses import dataclass
 
 from common.config import ClusterConfig
-from common.errors import Fenced, Unavailable
+from common.errors import Fenced, Forked, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
 from common.objectstore import ObjectStore, Steps, run
 from ingester.persist import manifest
 from ingester.persist.manifest_state import Instance, ManifestState
-from ingester.poller import last_checksum
+from ingester.poller import last_checksum, wait_for_proof
 from ingester.recovery import Stream, claim_change, start
 from writebuffer.connect import connect
 from writebuffer.contract import Reader
+from writebuffer.errors import OffsetTrimmed
 
 RETRY_S = 0.2
 RETRY_S_MAX = 10.0
@@ -67,9 +68,16 @@ def claim_steps(reader: Reader, sequencer: SequencerId, claimant: Instance, acce
     """
     while True:
         state = yield from manifest.load(sequencer)
+        wait_for_proof(reader, sequencer, state.replay_offset)
         offsets = reader.offsets(sequencer)
         stream = Stream(reader.identity(sequencer), offsets, last_checksum(reader, sequencer, state.stream.last_offset))
-        change = claim_change(state, start(state, stream, accept_loss), stream, claimant)
+        try:
+            begin = start(state, stream, accept_loss)
+        except (Forked, OffsetTrimmed):
+            if (yield from manifest.find_head(sequencer, state.number)) > state.number:
+                continue  # its holder committed, and the buffer was trimmed up to there, after the manifest was read
+            raise
+        change = claim_change(state, begin, stream, claimant)
         try:
             claimed = yield from manifest.claim(state, change, secrets.token_hex(16))
         except Fenced:

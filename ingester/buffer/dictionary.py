@@ -10,6 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 
+VALUE_OVERHEAD_BYTES = 150
+"""What a value costs beside its text, which stands twice: Python's string, its code, and their places."""
+
+
 class TagDictionary:
     """Values of one tag in order of first appearance."""
 
@@ -26,6 +30,8 @@ class TagDictionary:
 
     def encode(self, column: pa.DictionaryArray) -> pa.Int32Array:
         """The column's codes in this dictionary, null where it is null; values not seen before are appended."""
+        if len(column.dictionary) > len(column):  # a slice by day, or what a frontier left: learn only what is used
+            column = column.cast(pa.utf8()).dictionary_encode()
         mapping = self._mapping(column.dictionary.to_pylist())
         indices = column.indices
         if not indices.null_count:
@@ -53,5 +59,5 @@ class TagDictionary:
         code = self._codes.setdefault(value, len(self._values))
         if code == len(self._values):
             self._values.append(value)
-            self.value_bytes += len(value)
+            self.value_bytes += 2 * len(value.encode()) + VALUE_OVERHEAD_BYTES
         return code

@@ -3,6 +3,7 @@
 The job is a value and its outcome depends on it alone: a job tried again writes the same files under the same names.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -123,7 +124,7 @@ def _encode(job: PersistJob, rows: pa.Table) -> bytes:
         "penstock.table": job.key.table,
         "penstock.sequencer": str(job.sequencer),
         "penstock.offsets": f"{job.first_offset}-{job.last_offset}",
-        "penstock.sort_key": ",".join((*job.sort_key, TIME)),
+        "penstock.sort_key": json.dumps([*job.sort_key, TIME]),
     }
     pq.write_table(
         rows.replace_schema_metadata(metadata),

@@ -34,7 +34,21 @@ class Intensity:
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Intensity":
-        return cls(rng.choice((0, 0.003, 0.01, 0.03)), rng.choice((0, 0.05, 0.25)), rng.choice((0, 0.02, 0.1)))
+        return cls(rng.choice((0, 0.003, 0.01, 0.03)), rng.choice((0, 0.1, 0.3, 0.6)), rng.choice((0, 0.02, 0.1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How likely each is chosen, beside everything else: slow readers fall behind, slow workers have much under way."""
+
+    send: float
+    start: float
+    poll: float
+    persist: float
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> "Pace":
+        return cls(rng.choice((0.7, 1.5, 4)), rng.choice((0.2, 2)), rng.choice((0.4, 3)), rng.choice((0.2, 1)))
 
 
 CALM = Intensity(0, 0, 0)
@@ -46,6 +60,7 @@ class Chaos:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.intensity = Intensity.drawn(rng)
+        self.pace = Pace.drawn(rng)
 
     def write(self) -> Fate:
         if self.crashes():

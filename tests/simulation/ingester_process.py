@@ -117,9 +117,9 @@ class IngesterProcess(Process):
         if self._inbox:
             yield Step(4, "event", lambda: self._step(self._inbox.popleft()))
         if self.core is not None and self._may_poll(self.core):
-            yield Step(3, "poll", self._poll)
+            yield Step(self._world.chaos.pace.poll, "poll", self._poll)
         for job in self._persists:
-            yield Step(1, f"persist job {job.number}", lambda job=job: self._persist(job))
+            yield Step(self._world.chaos.pace.persist, f"persist job {job.number}", lambda job=job: self._persist(job))
         if (self._in_order or self._current) and not self._is_busy:
             name = self._current.name if self._current else self._in_order[0][0]
             yield Step(2, name, self._advance_in_order)

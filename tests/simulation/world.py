@@ -68,7 +68,7 @@ def tiny_limits(rng: random.Random) -> Iterator[None]:
 
 def drawn_settings(rng: random.Random) -> Settings:
     window_s = rng.choice((2, 10))
-    soft_bytes = rng.choice((6_000, 15_000, 100_000))
+    soft_bytes = rng.choice((3_000, 8_000, 100_000))
     return Settings(
         Rules(
             late_arrival_window_ns=window_s * SECOND_NS,
@@ -93,7 +93,7 @@ class Simulation:
         self.clock = FakeClock(DAY0_NS)
         self.settings = drawn_settings(self.rng)
         self.trace: deque[str] = deque(maxlen=None if keep_trace else TRACE_LINES_KEPT)
-        self.sequencers = [SequencerId(number) for number in range(self.rng.choice((1, 2, 2, 3)))]
+        self.sequencers = [SequencerId(number) for number in range(self.rng.choice((1, 1, 2, 3)))]
         backend = MemoryBackend()
         backend.create(len(self.sequencers))
         self._writer, self.reader = backend.open_writer(), backend.open_reader()
@@ -181,10 +181,10 @@ class Simulation:
         yield Step(0.05, "the wall clock is set back", lambda: self.clock.set_wall(self.clock.now_ns() - 40 * SECOND_NS))
         yield Step(0.3, "a strange record", self._append_strange)
         yield Step(0.2, "trim", self._trim)
-        yield Step(2 if not self._routers else 0.03, "start a router", self._start_router)
+        yield Step(self.chaos.pace.start if not self._routers else 0.03, "start a router", self._start_router)
         for sequencer in self.sequencers:
             live = sum(ingester.sequencer == sequencer for ingester in self._ingesters)
-            weight = (2, 0.03, 0)[min(live, 2)]
+            weight = (self.chaos.pace.start, 0.03, 0)[min(live, 2)]
             yield Step(weight, f"start an ingester of {sequencer}", lambda s=sequencer: self._start_ingester(s))
         for query in self._queries:
             yield Step(0.5, "finish a query", lambda query=query: self._finish_query(query))
@@ -195,7 +195,7 @@ class Simulation:
 
     def _to_router(self, router: RouterProcess) -> Iterator[Step]:
         if not router.is_stopping:
-            yield Step(1.2, "a client sends", lambda: self._send(router))
+            yield Step(self.chaos.pace.send, "a client sends", lambda: self._send(router))
             yield Step(0.02, "stop", router.stop)
         yield Step(0.1, "a batch expires", router.expire)
         yield Step(self.chaos.intensity.crash, "kill", lambda: router.end("killed"))
@@ -309,9 +309,10 @@ class Simulation:
 
     def _rests(self, ingester: IngesterProcess) -> bool:
         core = ingester.core
-        if core is None or ingester.is_stopping or core.applied_offset < self.models[ingester.sequencer].next_offset:
+        if core is None or ingester.is_stopping or ingester.is_superseded:
             return False
-        return core.caught_up and not core.paused and not core.jobs_running
+        applied_all = core.applied_offset == self.models[ingester.sequencer].next_offset
+        return applied_all and core.caught_up and not core.paused and not core.jobs_running
 
     def _states(self) -> str:
         told = [f"{len(router.requests)} requests at {router.name}" for router in self._routers]

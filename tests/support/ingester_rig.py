@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from common.entry import Entry
 from common.errors import Unavailable
 from common.ids import Offset, SequencerId
-from common.objectstore import run
+from common.objectstore import ObjectStore, run
 from common.schema import DAY_NS, ColumnType, TableId
 from ingester.core import IngesterCore
 from ingester.decode import Decoded
@@ -103,8 +103,19 @@ class Model:
 class IngesterRig:
     """Drives one core. `persists`, `commits` and `letters` hold what it asked for and was not done yet."""
 
-    def __init__(self, rules: Rules = RULES, jobs_max: int = 4, file_bytes_max: int = 10**9) -> None:
-        self.store = DictStore()
+    def __init__(
+        self,
+        rules: Rules = RULES,
+        jobs_max: int = 4,
+        file_bytes_max: int = 10**9,
+        store: ObjectStore | None = None,
+        sequencer: SequencerId = SEQUENCER,
+        flight_address: str = "h:2",
+    ) -> None:
+        """store: a DictStore of its own where none is given; only on that one can faults be injected."""
+        self.store: Any = DictStore() if store is None else store
+        self._sequencer_id = sequencer
+        self._instance = Instance("rig", "h:1", flight_address)
         self.log: list[Logged] = []
         self.next_offset = Offset(0)
         self.first_offset = Offset(0)
@@ -116,10 +127,10 @@ class IngesterRig:
 
     def restart(self) -> None:
         """Begin anew from store and log, as the process after a crash does; what was under way is forgotten."""
-        state = run(manifest.load(SEQUENCER), self.store)
+        state = run(manifest.load(self._sequencer_id), self.store)
         last = next((each.record for each in self.log if each.record.offset == state.stream.last_offset), None)
         stream = Stream("stream", Offsets(self.first_offset, self.next_offset), last.checksum if last else None)
-        change = claim_change(state, start(state, stream, accept_loss=False), stream, Instance("rig", "h:1", "h:2"))
+        change = claim_change(state, start(state, stream, accept_loss=False), stream, self._instance)
         self.claimed = run(manifest.claim(state, change, f"claim-{state.epoch + 1}"), self.store)
         remove_unnamed_files(self.claimed, self.store)
         self.core = IngesterCore(
@@ -270,7 +281,7 @@ class IngesterRig:
         """What a reader sees: the manifest's files in order of their commits, then memory, field by field."""
         found: dict[Key, dict[str, Any]] = {}
         for file in self.core.state.files.values():
-            table = pq.read_table(io.BytesIO(self.store.objects[file.path]))
+            table = pq.read_table(io.BytesIO(self.store.get(file.path)))
             _add(found, file.partition.namespace, file.partition.table, rows_of(table))
         for key, view in self.core.view.partitions.items():
             for batch in view_batches(view):

@@ -85,7 +85,8 @@ class Sent:
 
     @property
     def acknowledged(self) -> int:
-        return sum(batch.acknowledged for batch in self.batches.values())
+        with self._lock:
+            return sum(batch.acknowledged for batch in self.batches.values())
 
 
 class Writers:

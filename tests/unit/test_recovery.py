@@ -1,0 +1,107 @@
+"""Where an ingester starts to read: every branch, and what the claim's record says."""
+
+from dataclasses import replace
+
+import pytest
+
+from common.errors import Forked
+from common.ids import Epoch, ManifestNumber, Offset, SequencerId
+from ingester.persist.manifest_state import Accounts, Gap, Instance, ManifestState, StreamMark
+from ingester.recovery import Start, Stream, claim_change, start
+from tests.unit.test_producers import table
+from writebuffer.contract import Offsets
+from writebuffer.errors import OffsetTrimmed
+
+EMPTY = ManifestState(SequencerId(3))
+KNOWN = replace(
+    EMPTY,
+    number=ManifestNumber(7),
+    epoch=Epoch(2),
+    replay_offset=Offset(100),
+    log_time_ns=5,
+    stream=StreamMark("one", Offset(99), 1234),
+    producers=table([(b"a" * 16, 1)]),
+    accounts=Accounts(stored=9),
+)
+
+
+def stream(first: int, next_offset: int, identity: str = "one", checksum: int | None = 1234) -> Stream:
+    return Stream(identity, Offsets(Offset(first), Offset(next_offset)), checksum)
+
+
+@pytest.mark.parametrize("first", [0, 42])
+def test_without_a_manifest_it_starts_at_the_first_offset_there_is(first: int) -> None:
+    """Whatever was trimmed before was never this store's."""
+    assert start(EMPTY, stream(first, 50, checksum=None), accept_loss=False) == Start(Offset(first))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        stream(0, 200),
+        stream(100, 200, checksum=None),
+        stream(0, 100),
+        stream(100, 100, checksum=None),
+    ],
+    ids=["in the middle", "trimmed up to it", "at the end", "trimmed whole"],
+)
+def test_it_starts_at_the_replay_offset(found: Stream) -> None:
+    """Where it is still readable, the remembered record included or trimmed."""
+    assert start(KNOWN, found, accept_loss=False) == Start(Offset(100))
+
+
+def test_records_trimmed_before_they_were_persisted_stop_it() -> None:
+    """The message names what is gone, where the buffer begins and the option to go on."""
+    with pytest.raises(OffsetTrimmed) as raised:
+        start(KNOWN, stream(130, 200, checksum=None), accept_loss=False)
+    assert str(raised.value) == raised.value.message
+    for part in ("sequencer 3", "offset 100", "130", "30 offsets", "--accept-loss"):
+        assert part in str(raised.value)
+
+
+def test_a_loss_that_was_accepted_is_on_record() -> None:
+    """It goes on from the first offset there is, with the gap in the manifest."""
+    found = stream(130, 200, checksum=None)
+    begin = start(KNOWN, found, accept_loss=True)
+    assert begin == Start(Offset(130), Gap(Offset(100), Offset(130)))
+    change = claim_change(KNOWN, begin, found, Instance("me"))
+    assert (change.replay_offset, change.gaps) == (130, (Gap(Offset(100), Offset(130)),))
+    assert change.stream == StreamMark("one")
+
+
+@pytest.mark.parametrize(
+    ("found", "difference"),
+    [
+        (stream(0, 200, identity="two"), "its identity is two, the manifest followed one"),
+        (stream(0, 99), "next offset 99 is below the replay offset 100"),
+        (stream(0, 200, checksum=1235), "the record at 99 is not the one"),
+    ],
+    ids=["identity", "shorter", "another record"],
+)
+@pytest.mark.parametrize("accept_loss", [False, True])
+def test_another_stream_stops_it(found: Stream, difference: str, accept_loss: bool) -> None:
+    """Made anew, rolled back or rewritten: no option makes that this store's stream."""
+    with pytest.raises(Forked, match=difference):
+        start(KNOWN, found, accept_loss)
+
+
+def test_a_record_that_could_not_be_compared_is_no_fork() -> None:
+    """The remembered record may be trimmed, or there may be none yet."""
+    fresh = replace(KNOWN, stream=StreamMark("one"))
+    assert start(fresh, stream(0, 200, checksum=None), accept_loss=False) == Start(Offset(100))
+
+
+def test_a_claim_goes_on_from_what_the_manifest_says() -> None:
+    """Everything but the holder stays as it is."""
+    found = stream(0, 200)
+    change = claim_change(KNOWN, start(KNOWN, found, accept_loss=False), found, Instance("me", "h:1", "h:2"))
+    after = KNOWN.after(change, Epoch(3))
+    assert change.claim == Instance("me", "h:1", "h:2")
+    assert replace(after, number=KNOWN.number, epoch=KNOWN.epoch, instance=KNOWN.instance) == KNOWN
+
+
+def test_the_first_claim_names_the_stream() -> None:
+    """From the first record on a store knows the one stream it is filled from."""
+    found = stream(42, 50, identity="new", checksum=None)
+    change = claim_change(EMPTY, start(EMPTY, found, accept_loss=False), found, Instance("me"))
+    assert (change.replay_offset, change.stream, change.gaps) == (42, StreamMark("new"), ())
