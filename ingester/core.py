@@ -106,6 +106,7 @@ class IngesterCore:
         self._finished = False
         self._now_ns = state.log_time_ns
         self._wall_ns = 0
+        self._elapsed_ns = 0
         self._committed_at_ns: int | None = None
         self._records_since_plan = 0
         self._views: dict[PartitionKey, PartitionView] = {}
@@ -145,7 +146,7 @@ class IngesterCore:
                 self._jobs.finished(job.number, result)
             case PersistFailed(job):
                 self.counters.persist_failures += 1
-                self._jobs.failed(job.number, self._wall_ns)
+                self._jobs.failed(job.number, self._elapsed_ns)
             case Committed(state):
                 self._committed(state)
                 self._plan(actions)
@@ -215,12 +216,13 @@ class IngesterCore:
     # Deciding what to persist
 
     def _tick(self, now_ns: int, actions: list[Action]) -> None:
+        self._elapsed_ns += max(0, now_ns - self._wall_ns)  # a clock set back must not prolong the wait of failed jobs
         self._wall_ns = now_ns
         log_time_ns = self._ledger.log_time_ns
         self._now_ns = max(now_ns, log_time_ns) if self.caught_up else log_time_ns
         if self._committed_at_ns is None:
             self._committed_at_ns = self._now_ns
-        actions.extend(map(Persist, self._jobs.due_again(now_ns)))
+        actions.extend(map(Persist, self._jobs.due_again(self._elapsed_ns)))
         if self._commit is not None and self._commit_failed:
             self._commit_failed = False
             actions.append(self._commit)

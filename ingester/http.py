@@ -1,6 +1,5 @@
 """What an ingester serves over HTTP: /health, /ready, /metrics, /status (JSON) and a page for people at /."""
 
-import html
 import os
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from common.httpserver import App, Request, Response, html_response, json_response, metrics_response
 from common.ids import SequencerId
 from common.logs import Logger
+from common.statuspage import status_page
 from ingester.metrics import IngesterCollector
 from ingester.query import Published
 from ingester.service import IngesterService
@@ -80,7 +80,8 @@ def make_app(status: Status, logger: Logger) -> App:
         return json_response(200, status.to_json())
 
     async def page(request: Request) -> Response:
-        return html_response(_page(status.to_json()))
+        values = status.to_json()
+        return html_response(status_page(f"penstock ingester {values['sequencer']}", values))
 
     get: Callable[[Any], dict[str, Any]] = lambda handler: {"GET": handler}
     return App(
@@ -93,29 +94,3 @@ def make_app(status: Status, logger: Logger) -> App:
         },
         logger,
     )
-
-
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:40rem;padding:0 1rem;color:#1c2530}
-h1{font-size:1.3rem}table{border-collapse:collapse;width:100%}
-td{padding:.3rem .6rem;border-bottom:1px solid #dde3ea}td+td{text-align:right;font-variant-numeric:tabular-nums}"""
-
-
-def _page(values: dict[str, Any]) -> str:
-    flat = {**values, **{f"rows {name}": count for name, count in values.get("accounts", {}).items()}}
-    flat.pop("accounts", None)
-    rows = "".join(
-        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{_shown(value)}</td></tr>"
-        for name, value in flat.items()
-    )
-    title = f"penstock ingester {values['sequencer']}"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-        f"<h1>{title}</h1><table>{rows}</table>"
-        '<p><a href="/metrics">metrics</a> · <a href="/status">status as JSON</a></p></html>'
-    )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return html.escape("–" if value is None else str(value))

@@ -33,6 +33,10 @@ from ingester.persist.job import view_batches
 from ingester.persist.merge import concatenated
 
 WAIT_S = 10.0
+TIMEOUT_S_MAX = 3600
+BATCH_ROWS = 65_536
+"""A large answer is many messages: one of all rows could outgrow what gRPC carries."""
+
 FRESH_S = 1.0
 """An ingester further behind than this answers with what it has: dashboards go on while it catches up."""
 META_MANIFEST, META_EPOCH, META_APPLIED = (
@@ -128,7 +132,8 @@ class Ticket:
             numbers = (ticket.day_min, ticket.day_max, ticket.wait_for_offset)
             if not all(number is None or isinstance(number, int) for number in numbers):
                 raise TypeError("days and offsets are whole numbers")
-            float(ticket.timeout_s)
+            if not 0 <= float(ticket.timeout_s) <= TIMEOUT_S_MAX:
+                raise ValueError(f"timeout_s is {ticket.timeout_s}, give 0 to {TIMEOUT_S_MAX}")
         except (ValueError, TypeError) as error:
             raise InvalidRequest(
                 f'ticket {data[:200]!r}: {error}; a ticket is JSON like {{"namespace": "metrics", "table": "cpu"}}'
@@ -169,7 +174,8 @@ class QueryServer(pyarrow.flight.FlightServerBase):  # type: ignore[misc]
             if asked.wait_for_offset is None:
                 view = self._published.wait_fresh(min(FRESH_S, asked.timeout_s))
             rows = table_rows(view, asked)
-        return pyarrow.flight.RecordBatchStream(rows.replace_schema_metadata(self._marks(view)).combine_chunks())
+        answer = rows.replace_schema_metadata(self._marks(view)).combine_chunks()
+        return pyarrow.flight.RecordBatchStream(answer.to_reader(max_chunksize=BATCH_ROWS))
 
     def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
         with _flight_errors():

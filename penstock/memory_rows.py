@@ -51,8 +51,10 @@ class SequencerClient:
     def tables(self, namespace: str) -> set[str]:
         """Tables of `namespace` with files or rows in memory."""
         answer = self._ask(lambda client, options: next(iter(client.do_action(("tables", b""), options))))
-        in_memory = json.loads(answer.body.to_pybytes())["tables"]
-        return stored_tables(self._state, namespace) | {table for name, table in in_memory if name == namespace}
+        found = json.loads(answer.body.to_pybytes())
+        self._complement(int(found[META_EPOCH.decode()]), ManifestNumber(int(found[META_MANIFEST.decode()])))
+        in_memory = {table for name, table in found["tables"] if name == namespace}
+        return stored_tables(self._state, namespace) | in_memory
 
     def rows(self, namespace: str, table: str) -> SequencerRows:
         """The rows of one table. Raises Unavailable naming the sequencer and what its ingester said."""
@@ -62,12 +64,15 @@ class SequencerClient:
         )
         rows = self._ask(lambda client, options: client.do_get(ticket, options).read_all())
         marks = rows.schema.metadata
-        number = ManifestNumber(int(marks[META_MANIFEST]))
-        if int(marks[META_EPOCH]) < self._state.epoch:
+        self._complement(int(marks[META_EPOCH]), ManifestNumber(int(marks[META_MANIFEST])))
+        return SequencerRows(rows, self._state)
+
+    def _complement(self, epoch: int, number: ManifestNumber) -> None:
+        """Take the manifest at exactly the number that an answer complements."""
+        if epoch < self._state.epoch:
             raise Unavailable(f"sequencer {self._sequencer}: an older ingester answered; ask again")
         if number != self._state.number:
             self._state = run(manifest.load_at(self._sequencer, number), self._store)
-        return SequencerRows(rows, self._state)
 
     def _ask(self, question: Callable[[pyarrow.flight.FlightClient, pyarrow.flight.FlightCallOptions], T]) -> T:
         while True:

@@ -65,12 +65,37 @@ def query(
         asked = [_live(store, SequencerId(sequencer), token or {}, deadline_s) for sequencer in known]
     with ThreadPoolExecutor(PARALLEL) as pool:
         tables = sorted(set().union(*pool.map(lambda each: each.tables(namespace), asked)))
-        wanted = [table for table in tables if table.lower() in sql.lower()]
+        wanted = _named(tables, sql)
         sources = {}
         for table in wanted:
             parts = pool.map(lambda each, table=table: each.rows(namespace, table), asked)
             sources[table] = _sources(namespace, table, list(parts), store)
     return _run(sql, sources, store, _hint(namespace, tables))
+
+
+def _named(tables: Iterable[str], sql: str) -> list[str]:
+    """The tables that the statement may name: those whose name stands in it, plain or as SQL quotes it.
+
+    SQL's names ignore case: of tables that differ in nothing else the one written exactly so is taken.
+    """
+    text = sql.lower()
+    named: dict[str, list[str]] = {}
+    for table in tables:
+        if table.lower() in text or _quoted(table).lower() in text:
+            named.setdefault(table.lower(), []).append(table)
+    return [_only(alike, sql) for alike in named.values()]
+
+
+def _only(alike: list[str], sql: str) -> str:
+    if len(alike) == 1:
+        return alike[0]
+    exact = [table for table in alike if table in sql or _quoted(table) in sql]
+    if len(exact) != 1:
+        raise InvalidRequest(
+            f"tables {' and '.join(alike)} differ in case only, which SQL ignores: write one of them exactly, and the "
+            "other in a statement of its own"
+        )
+    return exact[0]
 
 
 @dataclass(frozen=True)

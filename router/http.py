@@ -22,13 +22,14 @@ from common.httpserver import (
     metrics_response,
 )
 from common.logs import Logger
+from common.statuspage import status_page
 from router import answers
 from router.admission import Admission
 from router.body import BodyReader, WriteRefused
 from router.events import WriteRequest
 from router.metrics import RouterMetrics
 from router.service import RouterService
-from router.status import About, page, status
+from router.status import About, status
 
 NAMESPACE_BYTES_MAX = 511
 """InfluxDB 3's limit; a record's header block has room for it."""
@@ -132,7 +133,7 @@ class RouterHttp:
         return json_response(200, self._figures())
 
     async def _page(self, request: Request) -> Response:
-        return html_response(page(self._figures()))
+        return html_response(status_page("penstock router", self._figures()))
 
     def _figures(self) -> Mapping[str, object]:
         return status(self._about, self._service, self._metrics, self._up())

@@ -1,8 +1,7 @@
-"""The router's figures at one glance, as JSON values and as a page for people."""
+"""The router's figures at one glance, as JSON values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from urllib.parse import urlsplit
 
 from router.metrics import RouterMetrics
@@ -37,18 +36,6 @@ def status(about: About, service: RouterService, metrics: RouterMetrics, up: str
         **service.figures(),
         **metrics.totals(),
     }
-
-
-def page(figures: Mapping[str, object]) -> str:
-    """The figures as a small page without scripts."""
-    rows = "".join(f"<tr><th>{escape(name)}<td>{escape(str(value))}" for name, value in figures.items())
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>penstock router</title>'
-        "<style>body{font:16px sans-serif;margin:2em}th{text-align:left;padding-right:2em}</style>"
-        f"<h1>penstock router</h1><table>{rows}</table>"
-        '<p><a href="/status">JSON</a> <a href="/metrics">metrics</a> <a href="/health">health</a> '
-        '<a href="/ready">ready</a>'
-    )
 
 
 def without_password(url: str) -> str:

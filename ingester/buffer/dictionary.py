@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-
 VALUE_OVERHEAD_BYTES = 150
 """What a value costs beside its text, which stands twice: Python's string, its code, and their places."""
 

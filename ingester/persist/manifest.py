@@ -153,8 +153,19 @@ def decode(data: bytes, where: str) -> ManifestRecord:
             f"manifest record {where} does not match its checksum; restore it from a copy of the store", path=where
         )
     values = json.loads(body)
-    if values["format"] != FORMAT:
-        raise DataCorrupt(f"manifest record {where}: format {values['format']}, this build reads {FORMAT}", path=where)
+    if values.get("format") != FORMAT:
+        raise DataCorrupt(
+            f"manifest record {where}: format {values.get('format')}, this build reads {FORMAT}; use the release that "
+            "wrote it",
+            path=where,
+        )
+    try:
+        return _record(values, len(data))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataCorrupt(f"manifest record {where} is not complete: {error!r}", path=where) from None
+
+
+def _record(values: Mapping[str, Any], size: int) -> ManifestRecord:
     return ManifestRecord(
         number=ManifestNumber(values["number"]),
         epoch=Epoch(values["epoch"]),
@@ -162,7 +173,7 @@ def decode(data: bytes, where: str) -> ManifestRecord:
         full_state_number=ManifestNumber(values["full_state"]),
         change=Change.from_json(values),
         full=Change.from_json(values["full"]) if "full" in values else None,
-        size=len(data),
+        size=size,
     )
 
 

@@ -87,9 +87,7 @@ class ManifestAudit:
         durable = list(
             self._model.rows(
                 self._model.next_offset,
-                lambda offset, key: (
-                    key.partition == partition and self.state.covers(partition, offset, key.time_ns)
-                ),
+                lambda offset, key: key.partition == partition and self.state.covers(partition, offset, key.time_ns),
             )
         )
         self._durable_rows[partition] = len(durable)

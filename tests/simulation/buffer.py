@@ -14,18 +14,18 @@ class FlakyReader:
         self._chaos = chaos
 
     def reader(self, sequencer: SequencerId) -> "FlakyCursor":
-        self._fail()
+        self.fail_now_and_then()
         return FlakyCursor(self._reader.reader(sequencer), self)
 
     def offsets(self, sequencer: SequencerId) -> Offsets:
-        self._fail()
+        self.fail_now_and_then()
         return self._reader.offsets(sequencer)
 
     def identity(self, sequencer: SequencerId) -> str:
-        self._fail()
+        self.fail_now_and_then()
         return self._reader.identity(sequencer)
 
-    def _fail(self) -> None:
+    def fail_now_and_then(self) -> None:
         if self._chaos.read_fails():
             raise Unavailable("write buffer: injected")
 
@@ -41,7 +41,7 @@ class FlakyCursor:
         self._cursor.seek(offset)
 
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
-        self._reader._fail()
+        self._reader.fail_now_and_then()
         return self._cursor.poll(max_records, max_bytes, 0)
 
     def close(self) -> None:

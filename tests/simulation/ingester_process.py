@@ -46,6 +46,7 @@ from tests.simulation.buffer import FlakyReader
 from tests.simulation.chaos import Chaos, SimulationFailure
 from tests.simulation.model import SequencerModel
 from tests.simulation.process import Process, Step
+from tests.simulation.reading import Query
 from tests.simulation.store import Connection, MemoryStore
 from tests.simulation.tasks import StoreTask
 from writebuffer.contract import Cursor, Reader, SequencedRecord
@@ -123,6 +124,11 @@ class IngesterProcess(Process):
         if (self._in_order or self._current) and not self._is_busy:
             name = self._current.name if self._current else self._in_order[0][0]
             yield Step(2, name, self._advance_in_order)
+
+    def query(self) -> Query:
+        """What a query sees now."""
+        assert self.core is not None
+        return Query(self.sequencer, self.core.view)
 
     def end(self, how: str) -> None:
         super().end(how)

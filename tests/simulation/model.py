@@ -1,7 +1,8 @@
 """What must be read: computed from the records in the buffer, which are the truth.
 
-A record whose producer id and sequence stand at a lower offset counts for nothing; one that cannot be decoded neither.
-The others are taken in order of offsets, and of rows with the same key the newer wins, field by field.
+A record whose producer id and sequence stand at a lower offset counts for nothing; nor does one that cannot be decoded
+or has a column of another type than an earlier record gave it. The others are taken in order of offsets, and of rows
+with the same key the newer wins, field by field.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from common import entry as codec
+from common.entry import Entry
 from common.errors import DataCorrupt
 from common.ids import Offset, SequencerId
-from common.schema import DAY_NS
+from common.schema import DAY_NS, ColumnType, TableId, columns_of
 from ingester.partition_key import PartitionKey
 from tests.simulation.chaos import SimulationFailure
 from tests.support.records import Row, rows_of
@@ -65,6 +67,7 @@ class SequencerModel:
         self.records: list[ModelRecord] = []
         self.offsets_of_line: dict[int, list[Offset]] = {}
         """By the number that every line of a client carries in its values."""
+        self.columns: dict[TableId, dict[str, ColumnType]] = {}
         self._cursor = reader.reader(sequencer)
         self._producers: set[tuple[bytes, int]] = set()
 
@@ -98,21 +101,40 @@ class SequencerModel:
         if producer in self._producers:
             return ModelRecord(found.offset, found.record, producer, rows_duplicate=_header_rows(found.record))
         self._producers.add(producer)
-        try:
-            entry = codec.decode(found.record.payload)
-        except DataCorrupt:
-            entry = None
-        if entry is None or headers.content_type != ENTRY_CONTENT_TYPE or entry.namespace != headers.namespace:
+        entry = _entry(found.record)
+        if entry is None or not self._fits(entry):
             return ModelRecord(found.offset, found.record, producer, rows_dead=_header_rows(found.record), is_dead=True)
         rows = tuple(
             keyed(entry.namespace, table, row) for table, batch in entry.tables.items() for row in rows_of(batch)
         )
         return ModelRecord(found.offset, found.record, producer, rows)
 
+    def _fits(self, entry: Entry) -> bool:
+        """Whether every column has the type it had before; if so, its new columns are known from here on."""
+        found = [(TableId(entry.namespace, table), columns_of(batch.schema)) for table, batch in entry.tables.items()]
+        if any(
+            self.columns.get(table, {}).get(name, column) is not column
+            for table, columns in found
+            for name, column in columns.items()
+        ):
+            return False
+        for table, columns in found:
+            self.columns.setdefault(table, {}).update(columns)
+        return True
+
 
 def line_of(fields: Mapping[str, Any]) -> int:
     """The number of the line that a row came from: its fields all hold it."""
     return int(float(next(iter(fields.values()))))
+
+
+def _entry(record: Record) -> Entry | None:
+    headers = record.headers
+    try:
+        entry = codec.decode(record.payload)
+    except DataCorrupt:
+        return None
+    return entry if (headers.content_type, headers.namespace) == (ENTRY_CONTENT_TYPE, entry.namespace) else None
 
 
 def _header_rows(record: Record) -> int:
@@ -127,6 +149,8 @@ def difference(found: Content, expected: Content) -> str:
     wrong = []
     for key in sorted({*found, *expected}):
         if found.get(key) != expected.get(key):
-            wrong.append(f"{key.partition.table} day {key.partition.day} {dict(key.tags)} {key.time_ns}: "
-                         f"found {found.get(key)}, expected {expected.get(key)}")
+            wrong.append(
+                f"{key.partition.table} day {key.partition.day} {dict(key.tags)} {key.time_ns}: "
+                f"found {found.get(key)}, expected {expected.get(key)}"
+            )
     return f"{len(wrong)} keys differ: " + "; ".join(wrong[:4]) if wrong else ""

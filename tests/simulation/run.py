@@ -3,11 +3,10 @@
 python -m tests.simulation.run --seed N [--steps M] [--trace]
 """
 
-import sys
-
 import click
 
-from tests.simulation.world import STEPS, Simulation
+from tests.simulation.simulate import STEPS, run_world
+from tests.simulation.world import World
 
 
 @click.command()
@@ -16,20 +15,20 @@ from tests.simulation.world import STEPS, Simulation
 @click.option("--trace", is_flag=True, help="Print everything that happened: virtual seconds, who, what.")
 def main(seed: int, steps: int, trace: bool) -> None:
     """Run one seed of the simulation; exit 1 where something that must hold does not."""
-    simulation = Simulation(seed, steps, keep_trace=trace)
+    world = World(seed, keep_trace=trace)
     try:
-        simulation.run()
+        run_world(world, steps)
     finally:
         if trace:
-            click.echo("\n".join(simulation.trace))
-    records = sum(len(model.records) for model in simulation.models)
-    manifests = sum(audit.state.number for audit in simulation.audits.values())
+            click.echo("\n".join(world.trace))
+    records = sum(len(model.records) for model in world.models)
+    manifests = sum(audit.state.number for audit in world.audits.values())
     click.echo(
-        f"seed {seed}: {simulation.clients.requests} requests, {simulation.clients.acknowledged} lines acknowledged, "
+        f"seed {seed}: {world.clients.requests} requests, {world.clients.acknowledged} lines acknowledged, "
         f"{records} records, {manifests} manifest records"
     )
-    click.echo(", ".join(f"{what} {count}" for what, count in sorted(simulation.happened.items())))
+    click.echo(", ".join(f"{what} {count}" for what, count in sorted(world.happened.items())))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

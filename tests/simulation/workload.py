@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.entry import Entry, encode
 from common.schema import DAY_NS
 from common.token import parse_token
 from router.answers import WRITE_TOKEN, Answer
 from tests.simulation.chaos import SimulationFailure
 from tests.simulation.model import Key, ModelRecord, SequencerModel, keyed, line_of
-from tests.support.records import DAY0_NS, Row
+from tests.support.records import DAY0_NS, Row, batch
 from writebuffer.record import ENTRY_CONTENT_TYPE, Record, RecordHeaders
 
 NAMESPACES = ("metrics", "other")
@@ -107,7 +108,7 @@ class Clients:
 
     def _line(self, namespace: str) -> Line:
         rng, number = self.rng, len(self.sent)
-        table = rng.choice(TABLES)
+        table = rng.choices(TABLES, (4, 1, 1))[0]
         tags = {"host": f"h{rng.randrange(5)}"} if table != "none" else {}
         if tags and rng.random() < 0.3:
             tags["region"] = rng.choice(("eu", "us"))
@@ -116,22 +117,28 @@ class Clients:
         fields = {name: values[name] for name in sorted(names)}
         if rng.random() < 0.1:  # its type is settled by whoever comes first, for each table
             fields["x"] = rng.choice((number, float(number)))
-        time_ns = DAY0_NS + rng.randrange(2) * DAY_NS + rng.randrange(TIMES) * 1_000_000_000
+        time_ns = DAY0_NS + rng.choice((0, 0, 0, 1)) * DAY_NS + rng.randrange(TIMES) * 1_000_000_000
         line = Line(number, namespace, table, Row(time_ns, tags, fields), is_bad=rng.random() < 0.02)
         self.sent[number] = line
         return line
 
 
 def strange_record(rng: random.Random, model: SequencerModel, now_ns: int) -> Record:
-    """A repeat of an earlier record, or one that cannot be decoded, with or without a readable entry header."""
-    if model.records and rng.random() < 0.6:
-        earlier = rng.choice(model.records[-30:]).record
-        if rng.random() < 0.7:
-            return earlier
-        broken = earlier.payload[:-1] + bytes([earlier.payload[-1] ^ 1])
-        return Record.of(_headers(rng, now_ns), broken)
+    """A repeat of an earlier record, or one that must be put aside: broken with or without a readable entry header, or
+    with a column of another type than it has."""
+    kind = rng.choice(("repeat", "repeat", "broken", "noise", "type")) if model.records else "noise"
+    if kind == "repeat":
+        return rng.choice(model.records[-30:]).record
+    if kind == "broken":
+        earlier = rng.choice(model.records[-30:]).record.payload
+        return Record.of(_headers(rng, now_ns), earlier[:-1] + bytes([earlier[-1] ^ 1]))
+    mistyped = [table for table, columns in model.columns.items() if "a" in columns]
+    if kind == "type" and mistyped:
+        table = rng.choice(mistyped)
+        payload = encode(Entry(table.namespace, {table.table: batch([Row(DAY0_NS, {}, {"a": "text"})])}))
+        return Record.of(_headers(rng, now_ns, table.namespace), payload)
     return Record.of(_headers(rng, now_ns), rng.randbytes(rng.randrange(1, 80)))
 
 
-def _headers(rng: random.Random, now_ns: int) -> RecordHeaders:
-    return RecordHeaders(ENTRY_CONTENT_TYPE, NAMESPACES[0], rng.randbytes(16), 0, now_ns)
+def _headers(rng: random.Random, now_ns: int, namespace: str = NAMESPACES[0]) -> RecordHeaders:
+    return RecordHeaders(ENTRY_CONTENT_TYPE, namespace, rng.randbytes(16), 0, now_ns)

@@ -96,7 +96,7 @@ def trimmer(rounds: int) -> Actor:
 
 @dataclass(frozen=True)
 class State:
-    """store: what the objects are. answers: of each actor. lost: answers that may still get lost. first: the buffer's."""
+    """store: the objects. answers: each actor's. lost: answers that may still get lost. first_offset: the buffer's."""
 
     store: Store
     answers: Answers
@@ -149,7 +149,9 @@ class Explorer:
                     answer = dict(state.store).get(path, "absent")
                     found.append((f"{name} reads {path[-6:-5]}", _answered(state, number, answer)))
                 case PutIfAbsent(path, data):
-                    found += [(f"{name} puts {path[-6:-5]} {how}", after) for how, after in _puts(state, number, path, data)]
+                    found += [
+                        (f"{name} puts {path[-6:-5]} {how}", after) for how, after in _puts(state, number, path, data)
+                    ]
                 case Trim(before):
                     trimmed = replace(state, first_offset=max(state.first_offset, before))
                     found.append((f"{name} trims below {before}", _answered(trimmed, number, b"")))

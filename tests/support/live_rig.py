@@ -20,7 +20,8 @@ class LiveRig:
         self.begin(self.rig.next_offset)
 
     def begin(self, ready_at: Offset) -> None:
-        self.published.begin(self.rig.core.state.epoch, self.rig.core.view, ready_at)
+        core = self.rig.core
+        self.published.begin(core.state.epoch, core.view, ready_at, lambda: self.rig.core.applied_offset)
 
     def show(self) -> None:
         self.published.publish(self.rig.core.view)

@@ -46,9 +46,7 @@ def put(live: LiveRig, *rows: Row, table: str = "cpu") -> None:
     live.show()
 
 
-def test_rows_come_with_the_manifest_number_they_complement(
-    live: LiveRig, client: pyarrow.flight.FlightClient
-) -> None:
+def test_rows_come_with_the_manifest_number_they_complement(live: LiveRig, client: pyarrow.flight.FlightClient) -> None:
     """At every step of a persist the rows are in the answer or in that number's files, never in both."""
     put(live, row(DAY0_NS, "a", v=1.0))
     found = get(client)
@@ -140,7 +138,7 @@ def test_before_the_claim_nothing_is_answered() -> None:
     published = Published(SequencerId(5))
     with pytest.raises(Unavailable, match="sequencer 5 has applied up to 0 and not yet the start of its stream"):
         published.wait(FakeClock(), None, 0.0)
-    published.begin(Epoch(1), View(published.view.manifest_number, Offset(3), {}), Offset(3))
+    published.begin(Epoch(1), View(published.view.manifest_number, Offset(3), {}), Offset(3), lambda: Offset(3))
     assert published.wait(FakeClock(), None, 0.0).applied_offset == 3
 
 

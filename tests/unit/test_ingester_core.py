@@ -251,6 +251,19 @@ def test_a_failed_persist_is_tried_again_while_catching_up() -> None:
     assert not rig.paused
 
 
+def test_a_failed_persist_is_tried_again_though_the_clock_was_set_back() -> None:
+    """The wait counts the time that ticks see pass: an operator or NTP must not stop persisting for hours."""
+    rig = a_rig()
+    rig.append(cpu(0))
+    rig.poll()
+    rig.tick(301)
+    rig.store.fail("data/")
+    rig.persist()
+    rig.tick(-7200)
+    rig.tick(2)
+    assert len(rig.persists) == 1
+
+
 def test_a_commit_of_unknown_outcome_is_tried_again_with_its_nonce() -> None:
     """Whether the put happened or not, the record stands once."""
     for how in ("before", "after"):

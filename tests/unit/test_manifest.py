@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -132,7 +133,9 @@ def test_loading_follows_the_live_files_not_the_history() -> None:
     full = {state.full_state_number for state in states[1:]}
     assert 10 < len(full) < 200
     total = sum(len(data) for data in store.objects.values())
-    deltas = [len(manifest.encode(states[-1], a_change(n, files_added=(a_file(n % 10),)), Epoch(1), "n")[1]) for n in (1,)]
+    deltas = [
+        len(manifest.encode(states[-1], a_change(n, files_added=(a_file(n % 10),)), Epoch(1), "n")[1]) for n in (1,)
+    ]
     assert total < 4 * 401 * deltas[0]
 
 
@@ -224,7 +227,9 @@ def test_a_superseded_holder_is_fenced() -> None:
     store = DictStore()
     old = claimed(store, "one")
     new = claimed(store, "two")
-    with pytest.raises(Fenced, match=r"sequencer 3: manifest record 2 .* epoch 2 by instance me; .* has epoch 1") as raised:
+    with pytest.raises(
+        Fenced, match=r"sequencer 3: manifest record 2 .* epoch 2 by instance me; .* has epoch 1"
+    ) as raised:
         run(manifest.commit(old, a_change(5), "n"), store)
     assert (raised.value.epoch, raised.value.other_epoch) == (1, 2)
     assert run(manifest.commit(new, a_change(5), "m"), store).number == 3
@@ -265,3 +270,14 @@ def test_nothing_committed_is_number_0() -> None:
     """An empty store loads as the empty state."""
     state = run(manifest.load(SEQUENCER), DictStore())
     assert (state.number, state.epoch, state.replay_offset) == (NO_MANIFEST, 0, 0)
+
+
+def test_a_record_that_lacks_a_part_is_corrupt() -> None:
+    """A right checksum over an incomplete record is still an error with the record's name."""
+    _, data = manifest.encode(ManifestState(SEQUENCER), a_change(5, claim=ME), Epoch(1), "n")
+    values = json.loads(data)["record"]
+    del values["columns"]
+    body = json.dumps(values).encode()
+    forged = b'{"xxh3":"%016x","record":' % xxhash.xxh3_64_intdigest(body) + body + b"}"
+    with pytest.raises(DataCorrupt, match=r"manifest/000/1\.json is not complete: KeyError\('columns'\)"):
+        manifest.decode(forged, "manifest/000/1.json")

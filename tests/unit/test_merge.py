@@ -1,5 +1,6 @@
 """Merging: sorted by series and time, the newest of equal keys field by field, against a model of dicts."""
 
+import itertools
 import random
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_any_interleaving_that_keeps_each_key_s_order_gives_the_same_bytes(
     one = merge([batch(part) for part in parts], found, tags).rows
     rows = interleaved([each for part in parts for each in part], rng)
     cuts = sorted({0, len(rows), *(rng.randrange(len(rows)) for _ in range(3))})
-    pieces = [rows[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    pieces = [rows[start:end] for start, end in itertools.pairwise(cuts)]
     other = merge([batch(piece) for piece in pieces], found, tags).rows
     assert ipc(one) == ipc(other)
 

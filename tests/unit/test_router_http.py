@@ -402,7 +402,7 @@ def test_metrics_and_status_count_what_happened(router: RunningRouter) -> None:
     assert (status["lines_accepted"], status["lines_refused"], status["ready"]) == (3, 1, True)
     page = router.request("GET", "/")
     assert page[0].getheader("Content-Type", "").startswith("text/html")
-    assert b"lines_accepted" in page[1]
+    assert b"lines accepted" in page[1]
 
 
 def test_a_valid_trace_parent_travels_with_the_record(router: RunningRouter) -> None:

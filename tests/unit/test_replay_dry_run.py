@@ -1,0 +1,136 @@
+"""Replay as a dry run: the counts a reader of the log would find, and nothing changed."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.entry import Entry
+from common.ids import Offset, SequencerId
+from common.objectstore import run
+from common.schema import DAY_NS
+from ingester.partition_key import PartitionKey
+from ingester.persist import manifest
+from ingester.replay import ReplayReport, dry_run
+from tests.support.ingester_rig import IngesterRig
+from tests.support.records import DAY0_NS, NAMESPACE, row
+from writebuffer.contract import Reader
+from writebuffer.errors import OffsetInFuture, OffsetTrimmed
+from writebuffer.memory import MemoryBackend
+
+SEQUENCER = SequencerId(3)
+
+
+def buffer_of(rig: IngesterRig) -> MemoryBackend:
+    """A memory buffer that holds the rig's log; its offsets are dense, as the rig's are here."""
+    backend = MemoryBackend()
+    backend.create(4)
+    writer = backend.open_writer()
+    for each in rig.log:
+        assert writer.append(SEQUENCER, each.record.record).result(5).offset == each.record.offset
+    writer.close()
+    return backend
+
+
+def report_of(rig: IngesterRig, reader: Reader, first: int = 0, end: int | None = None) -> ReplayReport:
+    state = run(manifest.load(SEQUENCER), rig.store)
+    passed: list[int] = []
+    report = dry_run(reader, state, Offset(first), None if end is None else Offset(end), passed.append)
+    assert sum(passed) == report.next_offset - first
+    return report
+
+
+def a_rig() -> IngesterRig:
+    """cpu persisted, mem still in memory, a repeat and a poison record."""
+    rig = IngesterRig()
+    rig.append({"cpu": [row(DAY0_NS + n, "a", v=1.0) for n in range(3)]})
+    rig.poll()
+    rig.go_cold()
+    rig.append({"mem": [row(DAY0_NS + n, "a", v=1.0) for n in range(2)]})
+    rig.again(1)
+    rig.append({"mem": [row(DAY0_NS, "b", v=1.0)]}, bad=True)
+    rig.poll()
+    return rig
+
+
+def test_the_counts_are_those_of_the_log() -> None:
+    """Every row is durable, missing, duplicate or dead, and each kind as many as there are."""
+    rig = a_rig()
+    report = report_of(rig, buffer_of(rig).open_reader())
+    assert (report.records, report.records_duplicate, report.records_dead) == (4, 1, 1)
+    assert (report.rows, report.rows_durable, report.rows_missing) == (8, 3, 2)
+    assert (report.rows_duplicate, report.rows_dead) == (2, 1)
+    assert report.bytes == sum(each.record.size for each in rig.log)
+    assert (report.replay_offset, report.manifest_number) == (rig.core.state.replay_offset, rig.core.state.number)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.sampled_from(["cpu", "mem", "again", "bad", "cold"]), max_size=15), st.integers(0, 15))
+def test_the_counts_are_a_model_s(steps: list[str], start: int) -> None:
+    """From any offset on, with any part of the log persisted."""
+    rig = IngesterRig()
+    for number, step in enumerate(steps):
+        if step in ("cpu", "mem", "bad"):
+            table = "cpu" if step == "bad" else step
+            rig.append({table: [row(DAY0_NS + number, "a", v=1.0)]}, bad=step == "bad")
+        elif step == "again" and rig.log:
+            rig.again(rig.log[-1].record.offset)
+        elif step == "cold":
+            rig.poll()
+            rig.go_cold()
+    first = min(start, rig.next_offset)
+    report = report_of(rig, buffer_of(rig).open_reader(), first)
+    state = rig.core.state
+    seen: set[tuple[bytes | None, int]] = set()
+    durable = duplicate = dead = 0
+    logged = [each for each in rig.log if each.record.offset >= first]
+    for each in logged:
+        marks = (each.record.producer_id, each.record.producer_sequence)
+        if marks in seen:
+            duplicate += each.record.rows
+        elif not isinstance(each.record.content, Entry):
+            dead += each.record.rows
+        else:
+            durable += sum(
+                state.covers(PartitionKey(NAMESPACE, table, r.time_ns // DAY_NS), each.record.offset, r.time_ns)
+                for table, rows in each.tables.items()
+                for r in rows
+            )
+        seen.add(marks)
+    assert (report.rows_durable, report.rows_duplicate, report.rows_dead) == (durable, duplicate, dead)
+    assert report.rows == sum(each.record.rows for each in logged)
+    assert report.rows_missing == report.rows - durable - duplicate - dead
+
+
+def test_nothing_is_changed() -> None:
+    """Store and buffer hold the same bytes before and after."""
+    rig = a_rig()
+    backend = buffer_of(rig)
+    before = dict(rig.store.objects)
+    reader = backend.open_reader()
+    offsets = reader.offsets(SEQUENCER)
+    report_of(rig, reader)
+    assert rig.store.objects == before
+    assert reader.offsets(SEQUENCER) == offsets
+    cursor = reader.reader(SEQUENCER)
+    assert [each.record for each in cursor.poll(100, 10**9, 1.0).records] == [each.record.record for each in rig.log]
+
+
+def test_it_stops_where_it_is_told() -> None:
+    """to_offset is not read; beyond the end it is the end."""
+    rig = a_rig()
+    reader = buffer_of(rig).open_reader()
+    assert (report_of(rig, reader, 1, 3).records, report_of(rig, reader, 1, 99).records) == (2, 3)
+
+
+def test_an_offset_that_is_not_there_is_an_error() -> None:
+    """Trimmed: the oldest left is named. Past the end: the next offset is."""
+    rig = a_rig()
+    backend = buffer_of(rig)
+    reader = backend.open_reader()
+    with pytest.raises(OffsetInFuture, match="next offset 4"):
+        report_of(rig, reader, 9)
+    writer = backend.open_writer()
+    first = writer.trim(SEQUENCER, Offset(2))
+    assert first > 0
+    with pytest.raises(OffsetTrimmed, match=f"oldest still readable is {first}"):
+        report_of(rig, reader, 0)
