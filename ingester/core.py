@@ -54,6 +54,10 @@ ADVANCE_NS = 60_000_000_000
 """When nothing is persisted, a commit that only moves the replay offset is worth so many records, or so long a wait."""
 
 
+SKEW_NS = 10_000_000_000
+"""How far a router's clock may be ahead of the ingester's and still be believed by the lifecycle."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What a query sees: the rows in memory, and the manifest number whose files they complement."""
@@ -106,6 +110,7 @@ class IngesterCore:
         self._finished = False
         self._now_ns = state.log_time_ns
         self._wall_ns = 0
+        self._arrival_ns = 0
         self._elapsed_ns = 0
         self._committed_at_ns: int | None = None
         self._records_since_plan = 0
@@ -185,6 +190,7 @@ class IngesterCore:
 
     def _apply(self, record: Decoded, actions: list[Action]) -> None:
         self._ledger.observe(record.append_time_ns)
+        self._arrival_ns = max(self._arrival_ns, self._believed(record.append_time_ns))
         self.counters.records += 1
         if self._ledger.is_duplicate(record):
             self.counters.rows_duplicate += record.rows
@@ -199,7 +205,7 @@ class IngesterCore:
         self.applied_offset = Offset(record.offset + 1)
 
     def _take(self, record: Decoded, entry: Entry) -> None:
-        durable, touched = self._tree.take(entry, record.offset, self._ledger.log_time_ns, self.state.frontiers)
+        durable, touched = self._tree.take(entry, record.offset, self._arrival_ns, self.state.frontiers)
         self._touched |= touched
         self.counters.rows_durable += durable
         self.counters.rows_taken += record.rows - durable
@@ -213,13 +219,16 @@ class IngesterCore:
         self._dead_bytes += len(letter.data)
         return letter
 
+    def _believed(self, append_time_ns: int) -> int:
+        """An append time as an arrival: a router whose clock is ahead must not make its rows wait for that time."""
+        return min(append_time_ns, self._wall_ns + SKEW_NS) if self._wall_ns else append_time_ns
+
     # Deciding what to persist
 
     def _tick(self, now_ns: int, actions: list[Action]) -> None:
         self._elapsed_ns += max(0, now_ns - self._wall_ns)  # a clock set back must not prolong the wait of failed jobs
         self._wall_ns = now_ns
-        log_time_ns = self._ledger.log_time_ns
-        self._now_ns = max(now_ns, log_time_ns) if self.caught_up else log_time_ns
+        self._now_ns = max(now_ns, self._arrival_ns) if self.caught_up else self._arrival_ns
         if self._committed_at_ns is None:
             self._committed_at_ns = self._now_ns
         actions.extend(map(Persist, self._jobs.due_again(self._elapsed_ns)))
@@ -272,6 +281,8 @@ class IngesterCore:
         if self._commit is not None or self._finished:
             return
         done = self._jobs.committable()
+        if not done and not self._worth_advancing(self.applied_offset):
+            return  # the replay offset is not above it: no need to look through all partitions at every step
         replay_offset = self._replay_offset(frozenset(done))
         if not done and not self._worth_advancing(replay_offset):
             return

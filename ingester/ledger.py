@@ -21,10 +21,13 @@ from ingester.decode import Decoded
 from ingester.persist.manifest_state import Accounts, ManifestState, StreamMark
 from ingester.producers import Producers
 
+RECORD_BYTES_MIN = 4096
+"""What a tiny record counts towards log pressure: its mark here costs some 300 bytes, and its replay some time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One applied record. log_time_ns: the greatest append time up to it. log_bytes: all bytes up to and with it.
+    """One applied record. log_time_ns: the greatest append time up to it. log_bytes: the log up to and with it.
 
     columns: those it brought that were new to their tables.
     """
@@ -70,7 +73,10 @@ class Ledger:
 
     @property
     def log_bytes(self) -> int:
-        """Bytes of log between the committed replay offset and the applied one."""
+        """Bytes of log between the committed replay offset and the applied one.
+
+        A record counts RECORD_BYTES_MIN at least, so that the bound on the log bounds the marks, too.
+        """
         return self._log_bytes - self._committed_log_bytes
 
     def is_duplicate(self, record: Decoded) -> bool:
@@ -119,7 +125,7 @@ class Ledger:
         columns: tuple[tuple[TableId, Columns], ...] = (),
     ) -> None:
         """Mark `record` as applied."""
-        self._log_bytes += record.size
+        self._log_bytes += max(record.size, RECORD_BYTES_MIN)
         if record.producer_id is not None:
             self._producers.add(record.producer_id, record.producer_sequence, self.log_time_ns)
         self._marks.append(

@@ -510,6 +510,30 @@ def test_while_catching_up_time_is_the_log_s() -> None:
     assert len(rig.persists) == 1
 
 
+def test_a_router_whose_clock_is_far_ahead_delays_no_persist() -> None:
+    """Its rows arrive when the ingester sees them: they are cold a window later, not when that clock has come round."""
+    rig = a_rig()
+    rig.now_ns = DAY0_NS
+    rig.tick(0)
+    rig.append(cpu(0), append_time_ns=DAY0_NS + 365 * 86_400 * SECOND_NS)
+    rig.poll()
+    rig.tick(0)
+    assert not rig.persists
+    rig.now_ns = DAY0_NS + 311 * SECOND_NS
+    rig.tick(0)
+    assert len(rig.persists) == 1
+
+
+def test_tiny_records_press_on_the_log_too() -> None:
+    """Each record above the replay offset costs memory of its own: many small ones make their partition go."""
+    rig = a_rig(log_bytes_max=100 * 4096)
+    for sequence in range(101):
+        rig.append(cpu(sequence), sequence=sequence)
+    rig.poll()
+    rig.tick(0)
+    assert len(rig.persists) == 1
+
+
 def test_log_time_never_goes_back() -> None:
     """Routers' clocks differ: a record with an older append time arrives when the newest one did."""
     rig = a_rig()
