@@ -99,7 +99,8 @@ def _line(values: Sequence[str], widths: list[int], numeric: list[bool]) -> str:
 def _cell(value: Any) -> str:
     """One line of printable characters: nothing a client wrote reaches the terminal as a command."""
     text = "" if value is None else _text(value)
-    text = "".join(one if one.isprintable() else _escaped(one) for one in text)
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else _escaped(one) for one in text)
     return text if len(text) <= WIDTH_MAX else text[: WIDTH_MAX - 1] + "…"
 
 

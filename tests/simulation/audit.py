@@ -69,6 +69,7 @@ class ManifestAudit:
     def _check_file(self, file: StoredFile) -> None:
         data = self._objects.get(file.path)
         self._hold(data is not None, f"{file.path} is named and does not stand")
+        assert data is not None
         self._hold(xxhash.xxh3_64_intdigest(data) == file.checksum, f"{file.path} is not what the manifest names")
         table = parquet(data)
         self._hold(table.num_rows == file.rows, f"{file.path} has {table.num_rows} rows, not {file.rows}")

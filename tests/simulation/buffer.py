@@ -1,5 +1,7 @@
 """The write buffer as one process meets it: the memory backend, away now and then."""
 
+from collections.abc import Sequence
+
 from common.errors import Unavailable
 from common.ids import Offset, SequencerId
 from tests.simulation.chaos import Chaos
@@ -7,13 +9,16 @@ from writebuffer.contract import Batch, Cursor, Offsets, Reader
 
 
 class FlakyReader:
-    """A Reader whose every call may raise Unavailable."""
+    """A Reader whose calls may raise Unavailable."""
 
     def __init__(self, reader: Reader, chaos: Chaos) -> None:
         self._reader = reader
         self._chaos = chaos
 
-    def reader(self, sequencer: SequencerId) -> "FlakyCursor":
+    def sequencers(self) -> Sequence[SequencerId]:
+        return self._reader.sequencers()
+
+    def reader(self, sequencer: SequencerId) -> Cursor:
         self.fail_now_and_then()
         return FlakyCursor(self._reader.reader(sequencer), self)
 
@@ -24,6 +29,9 @@ class FlakyReader:
     def identity(self, sequencer: SequencerId) -> str:
         self.fail_now_and_then()
         return self._reader.identity(sequencer)
+
+    def close(self) -> None:
+        self._reader.close()
 
     def fail_now_and_then(self) -> None:
         if self._chaos.read_fails():
@@ -39,6 +47,12 @@ class FlakyCursor:
 
     def seek(self, offset: Offset) -> None:
         self._cursor.seek(offset)
+
+    def seek_to_first(self) -> None:
+        self._cursor.seek_to_first()
+
+    def seek_to_next(self) -> None:
+        self._cursor.seek_to_next()
 
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
         self._reader.fail_now_and_then()

@@ -209,7 +209,7 @@ class IngesterProcess(Process):
         told = core.accounts.settled + core.rows_buffered
         if taken != told:
             raise SimulationFailure(
-                f"{self.name}: {taken} rows taken, {told} in accounts: {core.accounts} and {core.rows_buffered} buffered"
+                f"{self.name}: {taken} rows taken, {told} accounted for: {core.accounts}, {core.rows_buffered} buffered"
             )
 
     # The poller

@@ -6,7 +6,7 @@ fail, land late or lose their answers, ingesters are superseded while they work.
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from common.clock import FakeClock
 from common.ids import Offset, SequencerId
@@ -24,13 +24,13 @@ from tests.simulation.settings import SECOND_NS, drawn_settings
 from tests.simulation.store import MemoryStore
 from tests.simulation.workload import Clients, strange_record
 from tests.support.records import DAY0_NS
-from writebuffer.contract import SequencedRecord
+from writebuffer.contract import Reader, SequencedRecord
 from writebuffer.memory import MemoryBackend
 from writebuffer.record import Record
 
 TRACE_LINES_KEPT = 40
 
-Possible = list[tuple[Process | None, Step]]
+Possible = Sequence[tuple[Process | None, Step]]
 """What may happen, and to which process; to none for what comes from outside."""
 
 
@@ -46,13 +46,19 @@ class World:
         self.trace: deque[str] = deque(maxlen=None if keep_trace else TRACE_LINES_KEPT)
         self.happened: Counter[str] = Counter()
         """What the run has met, and how often: a simulation that meets nothing shows nothing."""
-        self.sequencers = [SequencerId(number) for number in range(self.rng.choice((1, 1, 2, 3)))]
+        self.sequencers: Sequence[SequencerId] = [
+            SequencerId(number) for number in range(self.rng.choice((1, 1, 2, 3)))
+        ]
         backend = MemoryBackend()
         backend.create(len(self.sequencers))
-        self.reader = backend.open_reader()
+        self.reader: Reader = backend.open_reader()
         self.store = MemoryStore(self._on_put)
-        self.models = [SequencerModel(sequencer, self.reader) for sequencer in self.sequencers]
-        self.audits = {model.sequencer: ManifestAudit(model, self.store.objects) for model in self.models}
+        self.models: Sequence[SequencerModel] = [
+            SequencerModel(sequencer, self.reader) for sequencer in self.sequencers
+        ]
+        self.audits: Mapping[SequencerId, ManifestAudit] = {
+            model.sequencer: ManifestAudit(model, self.store.objects) for model in self.models
+        }
         self.clients = Clients(self.rng)
         self.routers: list[RouterProcess] = []
         self.ingesters: list[IngesterProcess] = []
@@ -86,7 +92,7 @@ class World:
             if isinstance(process, RouterProcess):
                 self.routers.remove(process)
                 self.clients.lose(sorted(process.requests))
-            else:
+            elif isinstance(process, IngesterProcess):
                 self.ingesters.remove(process)
 
     # What the processes need
@@ -129,7 +135,7 @@ class World:
     # What may happen
 
     def _possible(self) -> Possible:
-        found: Possible = [(None, step) for step in self._from_outside()]
+        found: list[tuple[Process | None, Step]] = [(None, step) for step in self._from_outside()]
         for router in self.routers:
             found += [(router, step) for step in (*router.work(), *self._to_router(router))]
         for ingester in self.ingesters:
