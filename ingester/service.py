@@ -6,7 +6,6 @@ own.
 """
 
 import contextlib
-import json
 import os
 import queue
 import re
@@ -21,6 +20,7 @@ from common.ids import Offset
 from common.logs import Logger
 from common.objectstore import ObjectStore, run
 from ingester.core import IngesterCore
+from ingester.dead_letter import put_aside
 from ingester.events import (
     Action,
     Commit,
@@ -181,17 +181,13 @@ class IngesterService:
         self._inbox.put(Committed(state))
 
     def _dead_letter(self, letter: DeadLetter) -> None:
-        sequencer = self.core.state.sequencer
-        base = f"dead-letter/{sequencer:03}/{letter.offset:020}"
-        note = {"sequencer": sequencer, "offset": letter.offset, "reason": letter.reason, "bytes": len(letter.data)}
         try:
-            self._store.put(f"{base}.bin", letter.data)
-            self._store.put(f"{base}.json", json.dumps(note).encode())
+            path = put_aside(self._store, self.core.state.sequencer, letter)
         except Unavailable as error:
             self._logger.warning("dead letter could not be put; it is tried again", reason=error.message)
             self._inbox.put(DeadLetterFailed(letter.offset))
             return
-        self._logger.error("record put aside", offset=letter.offset, reason=letter.reason, path=f"{base}.json")
+        self._logger.error("record put aside", offset=letter.offset, reason=letter.reason, path=path)
         self._inbox.put(DeadLettered(letter.offset))
 
     def _watch(self, state: ManifestState) -> None:

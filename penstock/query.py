@@ -69,7 +69,7 @@ def query(
         sources = {}
         for table in wanted:
             parts = pool.map(lambda each, table=table: each.rows(namespace, table), asked)
-            sources[table] = _sources(namespace, table, list(parts), store)
+            sources[table] = table_sources(namespace, table, list(parts), store)
     return _run(sql, sources, store, _hint(namespace, tables))
 
 
@@ -114,7 +114,8 @@ def _stored(store: ObjectStore, sequencer: SequencerId) -> _Asked:
     return _Asked(lambda namespace: stored_tables(state, namespace), lambda namespace, table: stored_rows(state))
 
 
-def _sources(namespace: str, table: str, parts: Iterable[SequencerRows], store: ObjectStore) -> Sources:
+def table_sources(namespace: str, table: str, parts: Iterable[SequencerRows], store: ObjectStore) -> Sources:
+    """Where the rows of one table stand, given what each sequencer holds of it."""
     sources = Sources()
     for part in parts:
         files = defaultdict(list)

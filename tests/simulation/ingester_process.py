@@ -4,7 +4,6 @@ As there: one thread polls, a few batches ahead; workers run persist jobs in any
 letters and the look for a newer epoch in order; and all of it comes back through one queue.
 """
 
-import json
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from common.clock import FakeClock
 from common.errors import Fenced, Forked, PenstockError, Unavailable
 from common.ids import Offset, SequencerId
 from ingester.core import IngesterCore
+from ingester.dead_letter import put_aside
 from ingester.decode import Decoded
 from ingester.events import (
     Action,
@@ -296,11 +296,8 @@ class IngesterProcess(Process):
         self.end(how)
 
     def _dead_letter(self, letter: DeadLetter) -> None:
-        base = f"dead-letter/{self.sequencer:03}/{letter.offset:020}"
-        note = {"sequencer": self.sequencer, "offset": letter.offset, "reason": letter.reason}
         try:
-            self._store.put(f"{base}.bin", letter.data)
-            self._store.put(f"{base}.json", json.dumps(note).encode())
+            put_aside(self._store, self.sequencer, letter)
         except Unavailable:
             self._inbox.append(DeadLetterFailed(letter.offset))
         else:

@@ -12,7 +12,7 @@ from ingester.query import Ticket, table_rows
 from penstock.memory_rows import SequencerRows
 
 # How files and memory are joined is the product's own code: a copy here would be what is tested.
-from penstock.query import _sources as join
+from penstock.query import table_sources as join
 from tests.simulation.chaos import SimulationFailure
 from tests.simulation.model import Content, Key, SequencerModel, difference, fold, keyed
 from tests.simulation.parquet import parquet

@@ -17,6 +17,7 @@ from common.config import IngesterConfig
 from common.ids import SequencerId
 from common.objectstore import ObjectStore, open_store, run
 from ingester.core import IngesterCore
+from ingester.dead_letter import put_aside
 from ingester.decode import decode
 from ingester.events import (
     Action,
@@ -105,10 +106,9 @@ def _performed(action: Action, store: ObjectStore) -> list[Event]:
             return [Persisted(job, persist(job, store))]
         case Commit(state, change, nonce):
             return [Committed(run(manifest.commit(state, change, nonce), store))]
-        case DeadLetter(offset, reason, data):
-            store.put(f"dead-letter/{SEQUENCERS - 1:03}/{offset:020}.bin", data)
-            store.put(f"dead-letter/{SEQUENCERS - 1:03}/{offset:020}.json", json.dumps({"reason": reason}).encode())
-            return [DeadLettered(offset)]
+        case DeadLetter():
+            put_aside(store, SequencerId(SEQUENCERS - 1), action)
+            return [DeadLettered(action.offset)]
     return []
 
 
