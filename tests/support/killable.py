@@ -7,10 +7,13 @@ SIGKILL. So a test can kill inside an append, a persist or a commit, without a h
 Points: append-{before,torn,written,synced}, persist-{before,torn,synced,linked}, commit-{before,torn,synced,linked}.
 `torn` writes half of the bytes first; `synced` is after the data's fsync and before it is acknowledged or linked.
 
+While the file named by KILL_FULL exists, every write of the log meets a full disk.
+
 KILL_BREAK=ack-before-write makes a broken build for the checker's own test: appends are acknowledged before a byte of
 them is written.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -61,6 +64,8 @@ class WatchedFile(disk.LocalFile):
     def write_at(self, position: int, buffers: disk.Buffers) -> None:
         start = bytes(buffers[0][:16]) if buffers else b""
         self._activity = activity(self._path, start)
+        if self._activity == "append" and Path(os.environ.get("KILL_FULL", "/nonexistent")).exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
         if self._activity:
             reach(f"{self._activity}-before")
             if armed() == f"{self._activity}-torn":
