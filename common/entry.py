@@ -15,7 +15,6 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import xxhash
@@ -120,7 +119,7 @@ def _encode_table(name: str, batch: pa.RecordBatch, start: int, length: int) -> 
     encoded = name.encode()
     if len(encoded) > 0xFFFF or batch.num_rows == 0:
         raise InvalidRequest(f"table name of {len(encoded)} bytes, {batch.num_rows} rows: at most 65535, at least 1")
-    times = batch.column(schema.TIME).view(pa.int64()).to_numpy()
+    times = schema.times_ns(batch)
     mark = schema.fingerprint(schema.columns_of(batch.schema))
     fixed = _TABLE.pack(batch.num_rows, int(times.min()), int(times.max()), mark, start, length)
     return b"".join((_U16.pack(len(encoded)), encoded, fixed))
@@ -218,6 +217,6 @@ def _decode_table(raw: pa.Buffer, header: TableHeader) -> pa.RecordBatch:
 
 
 def _check_times(batch: pa.RecordBatch, header: TableHeader) -> None:
-    times: np.ndarray = batch.column(schema.TIME).view(pa.int64()).to_numpy()
+    times = schema.times_ns(batch)
     if (int(times.min()), int(times.max())) != (header.time_ns_min, header.time_ns_max):
         raise DataCorrupt(f"table {header.table!r} has times outside its header's range")

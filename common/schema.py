@@ -9,6 +9,7 @@ import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -83,6 +84,15 @@ def columns_of(schema: pa.Schema) -> dict[str, ColumnType]:
     if times != 1:
         raise DataCorrupt(f"{times} columns called time")
     return columns
+
+
+def times_ns(rows: pa.RecordBatch | pa.Table) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """The `time` column as int64, without a copy where it is one piece."""
+    column = rows.column(TIME)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    times: np.ndarray[tuple[int], np.dtype[np.int64]] = column.view(pa.int64()).to_numpy()
+    return times
 
 
 def fingerprint(columns: Columns) -> int:

@@ -20,6 +20,7 @@ from common.errors import DataCorrupt
 from common.ids import ManifestNumber, Offset
 from ingester.buffer.partition import MERGE_ARRIVAL_NS_MAX, PartitionView
 from ingester.buffer.tree import BufferTree
+from ingester.clock import LifecycleClock
 from ingester.decode import Decoded
 from ingester.events import (
     Action,
@@ -52,10 +53,6 @@ RECORDS_BETWEEN_PLANS = 10_000
 ADVANCE_RECORDS = 10_000
 ADVANCE_NS = 60_000_000_000
 """When nothing is persisted, a commit that only moves the replay offset is worth so many records, or so long a wait."""
-
-
-SKEW_NS = 10_000_000_000
-"""How far a router's clock may be ahead of the ingester's and still be believed by the lifecycle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +105,8 @@ class IngesterCore:
         self._dead_failed: set[Offset] = set()
         self._stopping: StopRequested | None = None
         self._finished = False
-        self._now_ns = state.log_time_ns
-        self._wall_ns = 0
-        self._arrival_ns = 0
-        self._elapsed_ns = 0
-        self._committed_at_ns: int | None = None
+        self._clock = LifecycleClock()
+        self._committed_at_ns = 0
         self._records_since_plan = 0
         self._views: dict[PartitionKey, PartitionView] = {}
         self._touched: set[PartitionKey] = set()
@@ -129,6 +123,11 @@ class IngesterCore:
     def log_bytes(self) -> int:
         """Bytes of log between the committed replay offset and the applied one."""
         return self._ledger.log_bytes
+
+    @property
+    def log_time_ns(self) -> int:
+        """The greatest append time applied."""
+        return self._ledger.log_time_ns
 
     @property
     def jobs_running(self) -> int:
@@ -151,7 +150,7 @@ class IngesterCore:
                 self._jobs.finished(job.number, result)
             case PersistFailed(job):
                 self.counters.persist_failures += 1
-                self._jobs.failed(job.number, self._elapsed_ns)
+                self._jobs.failed(job.number, self._clock.elapsed_ns)
             case Committed(state):
                 self._committed(state)
                 self._plan(actions)
@@ -190,7 +189,7 @@ class IngesterCore:
 
     def _apply(self, record: Decoded, actions: list[Action]) -> None:
         self._ledger.observe(record.append_time_ns)
-        self._arrival_ns = max(self._arrival_ns, self._believed(record.append_time_ns))
+        self._clock.read(record.append_time_ns)
         self.counters.records += 1
         if self._ledger.is_duplicate(record):
             self.counters.rows_duplicate += record.rows
@@ -205,7 +204,7 @@ class IngesterCore:
         self.applied_offset = Offset(record.offset + 1)
 
     def _take(self, record: Decoded, entry: Entry) -> None:
-        durable, touched = self._tree.take(entry, record.offset, self._arrival_ns, self.state.frontiers)
+        durable, touched = self._tree.take(entry, record.offset, self._clock.now_ns, self.state.frontiers)
         self._touched |= touched
         self.counters.rows_durable += durable
         self.counters.rows_taken += record.rows - durable
@@ -219,19 +218,11 @@ class IngesterCore:
         self._dead_bytes += len(letter.data)
         return letter
 
-    def _believed(self, append_time_ns: int) -> int:
-        """An append time as an arrival: a router whose clock is ahead must not make its rows wait for that time."""
-        return min(append_time_ns, self._wall_ns + SKEW_NS) if self._wall_ns else append_time_ns
-
     # Deciding what to persist
 
     def _tick(self, now_ns: int, actions: list[Action]) -> None:
-        self._elapsed_ns += max(0, now_ns - self._wall_ns)  # a clock set back must not prolong the wait of failed jobs
-        self._wall_ns = now_ns
-        self._now_ns = max(now_ns, self._arrival_ns) if self.caught_up else self._arrival_ns
-        if self._committed_at_ns is None:
-            self._committed_at_ns = self._now_ns
-        actions.extend(map(Persist, self._jobs.due_again(self._elapsed_ns)))
+        self._clock.tick(now_ns, caught_up=self.caught_up)
+        actions.extend(map(Persist, self._jobs.due_again(self._clock.elapsed_ns)))
         if self._commit is not None and self._commit_failed:
             self._commit_failed = False
             actions.append(self._commit)
@@ -251,12 +242,12 @@ class IngesterCore:
 
     def _due(self) -> list[tuple[PartitionKey, Reason]]:
         window_ns = self._rules.late_arrival_window_ns
-        found = (figures(partition, self._now_ns, window_ns) for partition in self._tree)
+        found = (figures(partition, self._clock.now_ns, window_ns) for partition in self._tree)
         known = [partition for partition in found if partition is not None]
         waiting_bytes = sum(partition.bytes for partition in known)
         # While a job cut for log pressure runs, what pins the replay offset is on its way out already.
         log_bytes = 0 if self._jobs.has(Reason.LOG) else self.log_bytes
-        return plan(known, self._now_ns, self._rules, waiting_bytes, log_bytes)
+        return plan(known, self._clock.now_ns, self._rules, waiting_bytes, log_bytes)
 
     def _due_at_stop(self) -> list[tuple[PartitionKey, Reason]]:
         if not self._stopping or not self._stopping.persist:
@@ -264,14 +255,18 @@ class IngesterCore:
         return [(partition.key, Reason.STOP) for partition in self._tree if partition.chunks]
 
     def _flow(self, actions: list[Action]) -> None:
-        """Over the hard limit stop polling; go on once the soft one is kept. Dead letters that wait count, too."""
+        """Over the hard limit stop polling; go on once the soft one is kept. Dead letters that wait count, too.
+
+        The same for twice the log limit and the limit itself: with the store away, what must be remembered of each
+        record above the replay offset would grow without bound, however few its rows.
+        """
         if self._stopping:
             return
-        held_bytes = self._tree.bytes + self._dead_bytes
-        if not self.paused and held_bytes > self._rules.hard_memory_bytes:
+        held_bytes, rules = self._tree.bytes + self._dead_bytes, self._rules
+        if not self.paused and (held_bytes > rules.hard_memory_bytes or self.log_bytes > 2 * rules.log_bytes_max):
             self.paused = True
             actions.append(Pause())
-        elif self.paused and held_bytes <= self._rules.soft_memory_bytes:
+        elif self.paused and held_bytes <= rules.soft_memory_bytes and self.log_bytes <= rules.log_bytes_max:
             self.paused = False
             actions.append(Resume())
 
@@ -301,7 +296,7 @@ class IngesterCore:
         if advance <= 0:
             return False
         at_the_end = self._stopping is not None and not self._jobs
-        waited = self._committed_at_ns is not None and self._now_ns - self._committed_at_ns >= ADVANCE_NS
+        waited = self._clock.elapsed_ns - self._committed_at_ns >= ADVANCE_NS
         return at_the_end or waited or advance >= ADVANCE_RECORDS
 
     def _change(self, done: tuple[int, ...], replay_offset: Offset) -> Change:
@@ -330,21 +325,21 @@ class IngesterCore:
         self.state = state
         self._ledger.committed(state)
         self.counters.commits += 1
-        self._committed_at_ns = self._now_ns
+        self._committed_at_ns = self._clock.elapsed_ns
         self._commit, self._commit_jobs = None, ()
         self._show()
 
     def _finish(self, actions: list[Action]) -> None:
-        if not self._stopping or self._finished or self._commit is not None:
+        if not self._stopping or self._finished:
             return
-        if len(self._jobs) or self._dead or (self._stopping.persist and self._tree.rows):
+        if self._stopping.persist and (self._commit is not None or len(self._jobs) or self._dead or self._tree.rows):
             return
         self._finished = True
         actions.append(Finish())
 
     def _show(self) -> None:
         """Replace what queries see."""
-        for key in self._touched:
+        for key in sorted(self._touched):
             partition = self._tree.partitions.get(key)
             if partition is None:
                 self._views.pop(key, None)

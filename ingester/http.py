@@ -9,7 +9,7 @@ from common.ids import SequencerId
 from common.logs import Logger
 from common.statuspage import status_page
 from ingester.metrics import IngesterCollector
-from ingester.query import Published
+from ingester.published import Published
 from ingester.service import IngesterService
 
 

@@ -98,7 +98,7 @@ class Ledger:
         return None
 
     def note_taken(self, record: Decoded, entry: Entry) -> None:
-        self._note(record, columns=tuple(self._learn(entry)))
+        self._note(record, columns=self.learn(entry))
 
     def note_duplicate(self, record: Decoded) -> None:
         self.accounts = self.accounts.plus(duplicate=record.rows)
@@ -108,14 +108,16 @@ class Ledger:
         self.accounts = self.accounts.plus(dead=record.rows)
         self._note(record, dead_rows=record.rows)
 
-    def _learn(self, entry: Entry) -> Iterable[tuple[TableId, Columns]]:
-        """Add the entry's columns to those known; those that are new."""
+    def learn(self, entry: Entry) -> tuple[tuple[TableId, Columns], ...]:
+        """Add the entry's columns to those known; returns those that are new."""
+        learned = []
         for table, columns in _tables(entry):
             known = self._columns.setdefault(table, {})
             new = {name: column for name, column in columns.items() if name not in known}
             if new:
                 known.update(new)
-                yield table, new
+                learned.append((table, new))
+        return tuple(learned)
 
     def _note(
         self,

@@ -26,7 +26,8 @@ from ingester.core import IngesterCore
 from ingester.http import Status, make_app
 from ingester.lifecycle import Rules
 from ingester.persist.manifest_state import Instance
-from ingester.query import Published, QueryServer
+from ingester.published import Published
+from ingester.query import QueryServer
 from ingester.service import IngesterService
 from ingester.start import Claimed, claim_sequencer
 
@@ -50,6 +51,7 @@ def run(cluster: ClusterConfig, config: IngesterConfig, sequencer: SequencerId) 
     )
     http.start_thread()
     flight = _flight_server(published, clock, config, sequencer)
+    claimed: Claimed | None = None
     try:
         claimant = _instance(config, http.port, flight.port)
         logger.info("listening", http=claimant.http_address, flight=claimant.flight_address, pid=os.getpid())
@@ -58,8 +60,11 @@ def run(cluster: ClusterConfig, config: IngesterConfig, sequencer: SequencerId) 
             _follow(claimed, store, published, status, config, clock, stopped)
         logger.info("stopped")
     finally:
+        published.end()
         flight.shutdown()
         http.stop()
+        if claimed is not None:
+            claimed.reader.close()
     return 0
 
 
@@ -90,10 +95,7 @@ def _follow(
     )
     if stopped.is_set():
         service.stop()
-    try:
-        service.run()
-    finally:
-        claimed.reader.close()
+    service.run()
 
 
 def _on_signal(status: Status) -> threading.Event:

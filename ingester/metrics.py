@@ -36,7 +36,7 @@ class IngesterCollector(Collector):
             yield _gauge("lag_offsets", "Offsets not applied yet.", max(0, next_offset - core.applied_offset))
         yield offsets
         yield _gauge("log_bytes", "Log between the replay offset and the applied offset.", core.log_bytes)
-        yield _gauge("log_time_seconds", "Greatest append time applied.", core.state.log_time_ns / 1e9)
+        yield _gauge("log_time_seconds", "Greatest append time applied.", core.log_time_ns / 1e9)
 
     def _rows(self) -> Iterable[Metric]:
         core = self._core
@@ -53,7 +53,7 @@ class IngesterCollector(Collector):
         core = self._core
         yield _counter("records", "Records applied since start.", core.counters.records)
         persists = CounterMetricFamily(f"{_PREFIX}_persists", "Persist jobs cut, by reason.", labels=["reason"])
-        for reason, count in core.counters.persists.items():
+        for reason, count in dict(core.counters.persists).items():
             persists.add_metric([reason.value], count)
         yield persists
         yield _counter("persist_failures", "Persist tries that failed.", core.counters.persist_failures)

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from common.errors import Forked, InvalidRequest, PenstockError, Unavailable
+from common.errors import Forked, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
 from ingester.decode import decode
@@ -122,34 +122,3 @@ class Poller:
         if not self._stop.is_set():
             self._at = batch.next_offset
             self._deliver(polled)
-
-
-def last_checksum(reader: Reader, sequencer: SequencerId, offset: Offset | None) -> int | None:
-    """The checksum of the record at `offset`, where it can still be read."""
-    offsets = reader.offsets(sequencer)
-    if offset is None or not offsets.first_offset <= offset < offsets.next_offset:
-        return None
-    cursor = reader.reader(sequencer)
-    try:
-        cursor.seek(offset)
-        batch = cursor.poll(1, 1, POLL_TIMEOUT_S)
-        found = batch.records[0] if batch.records else None
-        return found.record.checksum() if found and found.offset == offset else None
-    except PenstockError:
-        return None
-    finally:
-        cursor.close()
-
-
-def wait_for_proof(reader: Reader, sequencer: SequencerId, offset: Offset) -> None:
-    """Raise Unavailable where records below `offset` are written but not proven durable yet.
-
-    After a power cut that is so until the buffer's writer was started again; such a stream is no fork.
-    """
-    cursor = reader.reader(sequencer)
-    try:
-        cursor.seek(offset)
-    except InvalidRequest:
-        return  # the stream is another one, or was trimmed: recovery.start says which
-    finally:
-        cursor.close()

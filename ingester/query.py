@@ -5,19 +5,18 @@ the rows of that table that are in memory (those of running persist jobs include
 penstock's schema. The stream's schema metadata names the manifest number that the rows complement: a reader that
 takes exactly that number's files sees each row in one place.
 
-    penstock.manifest_number, penstock.epoch, penstock.applied_offset
+    penstock.manifest_number, penstock.epoch, penstock.applied_offset, penstock.newest_offset (the buffer's next offset
+    when the query came; absent while the buffer is away)
 
-DoAction "tables" answers [[namespace, table], …] of the rows in memory, with the same three numbers. Days count from
+DoAction "tables" answers [[namespace, table], …] of the rows in memory, with the same numbers. Days count from
 1970. A query sees what was acknowledged before it: with wait_for_offset it waits until the applied offset is above
 that, at most timeout_s, or fails; without, it waits for the buffer's next offset of that moment, at most FRESH_S, and
 then answers with what is applied. Errors: FlightUnavailableError while replaying or at the timeout (try again),
 INVALID_ARGUMENT for a bad ticket.
 """
 
-import contextlib
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +25,12 @@ import pyarrow.flight
 
 from common.clock import Clock
 from common.errors import InvalidRequest, Unavailable
-from common.ids import NO_EPOCH, NO_MANIFEST, ZERO, Epoch, Offset, SequencerId
+from common.ids import Offset
 from common.schema import union
 from ingester.core import View
 from ingester.persist.job import view_batches
 from ingester.persist.merge import concatenated
+from ingester.published import Published
 
 WAIT_S = 10.0
 TIMEOUT_S_MAX = 3600
@@ -39,74 +39,10 @@ BATCH_ROWS = 65_536
 
 FRESH_S = 1.0
 """An ingester further behind than this answers with what it has: dashboards go on while it catches up."""
-META_MANIFEST, META_EPOCH, META_APPLIED = (
-    b"penstock.manifest_number",
-    b"penstock.epoch",
-    b"penstock.applied_offset",
-)
-
-
-class Published:
-    """The newest view, handed from the core's thread to any other. Reading it takes no lock; waiting does."""
-
-    def __init__(self, sequencer: SequencerId) -> None:
-        """Not ready before `begin`."""
-        self.sequencer = sequencer
-        self.epoch = NO_EPOCH
-        self.view = View(NO_MANIFEST, ZERO, {})
-        self.ready_at: Offset | None = None
-        self._newest: Callable[[], Offset] = lambda: ZERO
-        self._changed = threading.Condition()
-
-    @property
-    def is_ready(self) -> bool:
-        return self.ready_at is not None and self.view.applied_offset >= self.ready_at
-
-    def begin(self, epoch: Epoch, view: View, ready_at: Offset, newest: Callable[[], Offset]) -> None:
-        """Serve from here on. ready_at: the next offset seen at start; below it, readable rows may be missing.
-
-        newest: the buffer's next offset now; may raise Unavailable.
-        """
-        with self._changed:
-            self.epoch, self.view, self.ready_at, self._newest = epoch, view, ready_at, newest
-            self._changed.notify_all()
-
-    def publish(self, view: View) -> None:
-        if view is not self.view:
-            with self._changed:
-                self.view = view
-                self._changed.notify_all()
-
-    def wait(self, clock: Clock, above: Offset | None, timeout_s: float) -> View:
-        """The view once everything readable at start, and the record at `above`, is applied.
-
-        Raises Unavailable at the timeout, naming this sequencer and how far it got.
-        """
-        deadline_s = clock.monotonic_s() + timeout_s
-        with self._changed:
-            while not self._has_applied(above):
-                left_s = deadline_s - clock.monotonic_s()
-                if left_s <= 0:
-                    wanted = "the start of its stream" if self.ready_at is None else max(self.ready_at - 1, above or 0)
-                    raise Unavailable(
-                        f"sequencer {self.sequencer} has applied up to {self.view.applied_offset} and not yet {wanted} "
-                        f"after {timeout_s:g} s; ask again",
-                        sequencer=self.sequencer,
-                        applied_offset=self.view.applied_offset,
-                    )
-                self._changed.wait(left_s)
-            return self.view
-
-    def wait_fresh(self, timeout_s: float) -> View:
-        """The view once all that the buffer holds at this moment is applied, or whatever it is after `timeout_s`."""
-        with contextlib.suppress(Unavailable):
-            newest = self._newest()
-            with self._changed:
-                self._changed.wait_for(lambda: self.view.applied_offset >= newest, timeout_s)
-        return self.view
-
-    def _has_applied(self, offset: Offset | None) -> bool:
-        return self.is_ready and (offset is None or self.view.applied_offset > offset)
+META_MANIFEST = b"penstock.manifest_number"
+META_EPOCH = b"penstock.epoch"
+META_APPLIED = b"penstock.applied_offset"
+META_NEWEST = b"penstock.newest_offset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +106,11 @@ class QueryServer(pyarrow.flight.FlightServerBase):  # type: ignore[misc]
     def do_get(self, context: Any, ticket: Any) -> Any:
         with _flight_errors():
             asked = Ticket.from_bytes(ticket.ticket)
-            view = self._published.wait(self._clock, asked.wait_for_offset, asked.timeout_s)
-            if asked.wait_for_offset is None:
-                view = self._published.wait_fresh(min(FRESH_S, asked.timeout_s))
+            self._published.wait(self._clock, asked.wait_for_offset, asked.timeout_s)
+            fresh_s = min(FRESH_S, asked.timeout_s) if asked.wait_for_offset is None else 0
+            view, newest = self._published.wait_fresh(fresh_s)
             rows = table_rows(view, asked)
-        answer = rows.replace_schema_metadata(self._marks(view)).combine_chunks()
+        answer = rows.replace_schema_metadata(self._marks(view, newest)).combine_chunks()
         return pyarrow.flight.RecordBatchStream(answer.to_reader(max_chunksize=BATCH_ROWS))
 
     def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
@@ -182,20 +118,23 @@ class QueryServer(pyarrow.flight.FlightServerBase):  # type: ignore[misc]
             if action.type != "tables":
                 raise InvalidRequest(f"action {action.type!r} is unknown; there is one, 'tables'")
             self._published.wait(self._clock, None, WAIT_S)
-            view = self._published.wait_fresh(FRESH_S)
+            view, newest = self._published.wait_fresh(FRESH_S)
             tables = sorted({(key.namespace, key.table) for key in view.partitions})
-        marks = {name.decode(): value.decode() for name, value in self._marks(view).items()}
+        marks = {name.decode(): value.decode() for name, value in self._marks(view, newest).items()}
         yield json.dumps({"tables": tables, **marks}).encode()
 
     def list_actions(self, context: Any) -> list[tuple[str, str]]:
         return [("tables", "namespaces and tables with rows in memory, as JSON")]
 
-    def _marks(self, view: View) -> dict[bytes, bytes]:
-        return {
-            META_MANIFEST: str(view.manifest_number).encode(),
-            META_EPOCH: str(self._published.epoch).encode(),
-            META_APPLIED: str(view.applied_offset).encode(),
+    def _marks(self, view: View, newest: Offset | None) -> dict[bytes, bytes]:
+        marks = {
+            META_MANIFEST: view.manifest_number,
+            META_EPOCH: self._published.epoch,
+            META_APPLIED: view.applied_offset,
         }
+        if newest is not None:
+            marks[META_NEWEST] = newest
+        return {name: str(value).encode() for name, value in marks.items()}
 
 
 class _flight_errors:  # noqa: N801  reads as the statement it is

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from common.entry import Entry
 from common.errors import Unavailable
 from common.ids import Offset
-from common.schema import DAY_NS, TIME
+from common.schema import DAY_NS, times_ns
 from ingester.decode import Decoded, decode
 from ingester.frontier import Frontier
+from ingester.ledger import Ledger
 from ingester.partition_key import PartitionKey
 from ingester.persist.manifest_state import ManifestState
 from ingester.producers import Producers
@@ -70,8 +70,7 @@ def dry_run(
         cursor.seek(from_offset)
         next_offset = reader.offsets(state.sequencer).next_offset
         end = next_offset if to_offset is None else min(to_offset, next_offset)
-        report = ReplayReport(state.sequencer, from_offset, end, state.number, state.replay_offset)
-        producers = Producers()
+        count = _Count(state, from_offset, end)
         at = from_offset
         while at < end:
             batch = cursor.poll(POLL_RECORDS, POLL_BYTES, POLL_TIMEOUT_S)
@@ -79,33 +78,49 @@ def dry_run(
                 raise Unavailable(f"sequencer {state.sequencer}: nothing came at {at}, below next offset {end}")
             for sequenced in batch.records:
                 if sequenced.offset < end:
-                    _count(report, decode(sequenced), state, producers)
+                    count.add(decode(sequenced))
             progress(min(batch.next_offset, end) - at)
             at = batch.next_offset
-        return report
+        return count.report
     finally:
         cursor.close()
 
 
-def _count(report: ReplayReport, record: Decoded, state: ManifestState, producers: Producers) -> None:
-    report.records += 1
-    report.bytes += record.size
-    report.rows += record.rows
-    repeated = record.producer_id is not None and producers.seen(
-        record.producer_id, record.producer_sequence, record.append_time_ns
-    )
-    if record.producer_id is not None:
-        producers.add(record.producer_id, record.producer_sequence, record.append_time_ns)
-    if repeated:
-        report.records_duplicate += 1
-        report.rows_duplicate += record.rows
-    elif isinstance(record.content, Entry):
-        durable = _durable_rows(record.content, record.offset, state)
-        report.rows_durable += durable
-        report.rows_missing += record.rows - durable
-    else:
-        report.records_dead += 1
-        report.rows_dead += record.rows
+class _Count:
+    """What an ingester would make of the records: a repeat of an earlier one of the range, refused, durable or not."""
+
+    def __init__(self, state: ManifestState, from_offset: Offset, end: Offset) -> None:
+        self.report = ReplayReport(state.sequencer, from_offset, end, state.number, state.replay_offset)
+        self._state = state
+        self._producers = Producers()
+        self._ledger = Ledger(state)
+        self._log_time_ns = 0
+
+    def add(self, record: Decoded) -> None:
+        report = self.report
+        report.records += 1
+        report.bytes += record.size
+        report.rows += record.rows
+        if self._is_repeated(record):
+            report.records_duplicate += 1
+            report.rows_duplicate += record.rows
+        elif isinstance(record.content, Entry) and not self._ledger.refusal(record.content):
+            self._ledger.learn(record.content)
+            durable = _durable_rows(record.content, record.offset, self._state)
+            report.rows_durable += durable
+            report.rows_missing += record.rows - durable
+        else:
+            report.records_dead += 1
+            report.rows_dead += record.rows
+
+    def _is_repeated(self, record: Decoded) -> bool:
+        self._log_time_ns = max(self._log_time_ns, record.append_time_ns)
+        if record.producer_id is None:
+            return False
+        mark = (record.producer_id, record.producer_sequence, self._log_time_ns)
+        repeated = self._producers.seen(*mark)
+        self._producers.add(*mark)
+        return repeated
 
 
 def _durable_rows(entry: Entry, offset: Offset, state: ManifestState) -> int:
@@ -113,7 +128,7 @@ def _durable_rows(entry: Entry, offset: Offset, state: ManifestState) -> int:
         return sum(batch.num_rows for batch in entry.tables.values())
     durable = 0
     for table, batch in entry.tables.items():
-        times = batch.column(TIME).view(pa.int64()).to_numpy()
+        times = times_ns(batch)
         days = times // DAY_NS
         for day in np.unique(days):
             frontier = state.frontiers.get(PartitionKey(entry.namespace, table, int(day)), Frontier())

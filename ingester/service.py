@@ -6,11 +6,9 @@ own.
 """
 
 import contextlib
-import os
 import queue
-import re
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from common.clock import Clock
@@ -43,8 +41,9 @@ from ingester.events import (
 from ingester.persist import manifest
 from ingester.persist.job import PersistJob, persist
 from ingester.persist.manifest_state import ManifestState
+from ingester.persist.unnamed import remove_unnamed_files
 from ingester.poller import Poller
-from ingester.query import Published
+from ingester.published import Published
 from writebuffer.contract import Reader
 
 WATCH_S = 5.0
@@ -77,6 +76,7 @@ class IngesterService:
         self.poller = Poller(reader, sequencer, core.applied_offset, self._inbox.put, self._inbox.put, logger)
         self._persist_workers = ThreadPoolExecutor(config.persist_workers, f"persist-{sequencer}")
         self._in_order = ThreadPoolExecutor(1, f"commit-{sequencer}")
+        self._watching: Future[None] | None = None
 
     @property
     def next_offset(self) -> Offset | None:
@@ -91,7 +91,7 @@ class IngesterService:
     def run(self) -> None:
         """Work until stopped. Raises what makes going on wrong: Fenced, Forked, OffsetTrimmed, DataCorrupt."""
         self.poller.start()
-        self._in_order.submit(self._guarded, self._remove_unnamed, self.core.state)
+        self._persist_workers.submit(self._guarded, self._remove_unnamed, self.core.state)
         try:
             self._loop()
         finally:
@@ -109,7 +109,8 @@ class IngesterService:
                     return
             if now_s >= next_watch_s:
                 next_watch_s = now_s + WATCH_S
-                self._in_order.submit(self._guarded, self._watch, self.core.state)
+                if self._watching is None or self._watching.done():
+                    self._watching = self._in_order.submit(self._guarded, self._watch, self.core.state)
             try:
                 event = self._inbox.get(timeout=max(0.0, next_tick_s - self._clock.monotonic_s()))
             except queue.Empty:
@@ -202,17 +203,3 @@ class IngesterService:
             return
         if removed:
             self._logger.info("removed unnamed files of lower epochs", files=removed)
-
-
-_FILE = re.compile(r"(\d{3,})-(\d{8,})-.*\.parquet")
-
-
-def remove_unnamed_files(state: ManifestState, store: ObjectStore) -> int:
-    """Delete this sequencer's files of lower epochs that `state` does not name: they can never be named."""
-    removed = 0
-    for found in store.list("data"):
-        match = _FILE.fullmatch(os.path.basename(found.path))  # noqa: PTH119  an object's path, not a file's
-        if match and int(match[1]) == state.sequencer and int(match[2]) < state.epoch and found.path not in state.files:
-            store.delete(found.path)
-            removed += 1
-    return removed

@@ -5,13 +5,12 @@ import threading
 from dataclasses import dataclass
 
 from common.config import ClusterConfig
-from common.errors import Fenced, Forked, Unavailable
+from common.errors import Fenced, Forked, InvalidRequest, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
 from common.objectstore import ObjectStore, Steps, run
 from ingester.persist import manifest
 from ingester.persist.manifest_state import Instance, ManifestState
-from ingester.poller import last_checksum, wait_for_proof
 from ingester.recovery import Stream, claim_change, start
 from writebuffer.connect import connect
 from writebuffer.contract import Reader
@@ -19,6 +18,7 @@ from writebuffer.errors import OffsetTrimmed
 
 RETRY_S = 0.2
 RETRY_S_MAX = 10.0
+READ_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +83,34 @@ def claim_steps(reader: Reader, sequencer: SequencerId, claimant: Instance, acce
         except Fenced:
             continue
         return Claimed(reader, claimed, offsets.next_offset)
+
+
+def last_checksum(reader: Reader, sequencer: SequencerId, offset: Offset | None) -> int | None:
+    """The checksum of the record at `offset`, where it can still be read."""
+    offsets = reader.offsets(sequencer)
+    if offset is None or not offsets.first_offset <= offset < offsets.next_offset:
+        return None
+    cursor = reader.reader(sequencer)
+    try:
+        cursor.seek(offset)
+        batch = cursor.poll(1, 1, READ_TIMEOUT_S)
+        found = batch.records[0] if batch.records else None
+        return found.record.checksum() if found and found.offset == offset else None
+    except InvalidRequest:
+        return None  # trimmed meanwhile
+    finally:
+        cursor.close()
+
+
+def wait_for_proof(reader: Reader, sequencer: SequencerId, offset: Offset) -> None:
+    """Raise Unavailable where records below `offset` are written but not proven durable yet.
+
+    After a power cut that is so until the buffer's writer was started again; such a stream is no fork.
+    """
+    cursor = reader.reader(sequencer)
+    try:
+        cursor.seek(offset)
+    except InvalidRequest:
+        return  # the stream is another one, or was trimmed: recovery.start says which
+    finally:
+        cursor.close()

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from common.entry import Entry
 from common.ids import Offset
-from common.schema import DAY_NS, TIME, columns_of
+from common.schema import DAY_NS, columns_of, times_ns
 from ingester.buffer.partition import MERGE_ARRIVAL_NS_MAX, Partition
 from ingester.frontier import Frontier
 from ingester.partition_key import PartitionKey
@@ -61,20 +61,15 @@ class BufferTree:
         partition = self.partitions.get(key)
         if partition is None:
             partition = self.partitions[key] = Partition(key, self._merge_arrival_ns_max)
-        times = _times(batch)
+        times = times_ns(batch)
         columns = columns_of(batch.schema)
         self.bytes += partition.take(batch, columns, offset, arrival_ns, (int(times.min()), int(times.max())))
         self.rows += batch.num_rows
 
 
-def _times(batch: pa.RecordBatch) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    times: np.ndarray[tuple[int], np.dtype[np.int64]] = batch.column(TIME).view(pa.int64()).to_numpy()
-    return times
-
-
 def _by_day(namespace: str, table: str, batch: pa.RecordBatch) -> Iterator[tuple[PartitionKey, pa.RecordBatch]]:
     """The rows of each UTC day, in their order."""
-    days = _times(batch) // DAY_NS
+    days = times_ns(batch) // DAY_NS
     first = int(days[0])
     if (days == first).all():
         yield PartitionKey(namespace, table, first), batch
@@ -86,5 +81,5 @@ def _by_day(namespace: str, table: str, batch: pa.RecordBatch) -> Iterator[tuple
 def _not_covered(batch: pa.RecordBatch, offset: Offset, frontier: Frontier | None) -> pa.RecordBatch:
     if frontier is None:
         return batch
-    covered = frontier.covered(offset, _times(batch))
+    covered = frontier.covered(offset, times_ns(batch))
     return batch.filter(pa.array(~covered)) if covered.any() else batch

@@ -14,7 +14,7 @@ import xxhash
 from common.errors import DataCorrupt
 from common.ids import Epoch, Offset, SequencerId
 from common.objectstore import AlreadyExists, ObjectStore
-from common.schema import TIME, Columns, ColumnType, arrow_schema
+from common.schema import TIME, Columns, ColumnType, arrow_schema, times_ns
 from ingester.buffer.partition import PartitionView
 from ingester.partition_key import PartitionKey
 from ingester.persist.manifest_state import StoredFile
@@ -96,7 +96,7 @@ def _put(job: PersistJob, part: int, rows: pa.Table, store: ObjectStore) -> Stor
         # This job's earlier try, its answer lost: no other process uses the name, which carries the epoch.
         if xxhash.xxh3_64_intdigest(store.get(path)) != checksum:
             raise DataCorrupt(f"{path} stands already with other content", path=path) from None
-    times = rows.column(TIME).combine_chunks().view(pa.int64()).to_numpy()
+    times = times_ns(rows)
     return StoredFile(
         path=path,
         partition=job.key,

@@ -17,7 +17,10 @@ from ingester.producers import Producers
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One Parquet file. checksum: xxh3-64 of its bytes. sort_key: its tags. Offsets: of the rows it was cut from."""
+    """One Parquet file. checksum: xxh3-64 of its bytes. sort_key: its tags.
+
+    first_offset: the least of its rows. last_offset: one below the applied offset when they were cut.
+    """
 
     path: str
     partition: PartitionKey

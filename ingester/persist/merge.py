@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.schema import TIME, TIME_TYPE, Columns, ColumnType, arrow_schema
+from common.schema import TIME, TIME_TYPE, Columns, ColumnType, arrow_schema, times_ns
 
 Ints = npt.NDArray[np.int64]
 
@@ -46,7 +46,7 @@ def merge(parts: Sequence[pa.RecordBatch | pa.Table], columns: Columns, sort_key
     """
     table = concatenated(parts, columns)
     tags = {name: _tag(table.column(name).combine_chunks()) for name in sort_key}
-    times = table.column(TIME).combine_chunks().view(pa.int64()).to_numpy()
+    times = times_ns(table)
     ranks, series = _series(list(tags.values()), table.num_rows)
     order = _order(ranks, times)
     starts = _run_starts(ranks, times, order)

@@ -39,7 +39,7 @@ from ingester.lifecycle import Rules
 from ingester.persist import manifest
 from ingester.persist.job import PersistJob, persist
 from ingester.persist.manifest_state import Instance, ManifestState
-from ingester.service import remove_unnamed_files
+from ingester.persist.unnamed import remove_unnamed_files
 from ingester.start import Claimed, claim_steps
 from tests.simulation.audit import ManifestAudit
 from tests.simulation.buffer import FlakyReader

@@ -43,8 +43,8 @@ from ingester.partition_key import PartitionKey
 from ingester.persist import manifest
 from ingester.persist.job import PersistJob, persist, view_batches
 from ingester.persist.manifest_state import Instance, ManifestState
+from ingester.persist.unnamed import remove_unnamed_files
 from ingester.recovery import Stream, claim_change, start
-from ingester.service import remove_unnamed_files
 from tests.support.dict_store import DictStore
 from tests.support.records import DAY0_NS, NAMESPACE, Row, columns, decoded, poison, rows_of
 from writebuffer.contract import Offsets

@@ -5,7 +5,8 @@ from types import TracebackType
 from common.clock import SystemClock
 from common.ids import Offset, SequencerId
 from common.objectstore import ObjectStore
-from ingester.query import Published, QueryServer
+from ingester.published import Published
+from ingester.query import QueryServer
 from tests.support.ingester_rig import IngesterRig
 
 

@@ -13,7 +13,8 @@ from common.errors import InvalidRequest, Unavailable
 from common.ids import Epoch, Offset, SequencerId
 from common.schema import DAY_NS
 from ingester.core import View
-from ingester.query import META_APPLIED, META_EPOCH, META_MANIFEST, Published, Ticket
+from ingester.published import Published
+from ingester.query import META_APPLIED, META_EPOCH, META_MANIFEST, Ticket
 from tests.support.live_rig import LiveRig
 from tests.support.records import DAY0_NS, Row, row, rows_of
 
