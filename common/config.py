@@ -61,7 +61,11 @@ class RouterConfig:
     host: str = setting("127.0.0.1", "Address to bind.")
     port: int = setting(8086, "HTTP port; 0 takes a free one.")
     body_bytes_max: int = setting(10 * MIB, "Largest request body, after decompression; more is answered 413.")
-    in_flight_bytes_max: int = setting(32 * MIB, "Body bytes held at once; more is answered 503 with Retry-After.")
+    in_flight_bytes_max: int = setting(
+        32 * MIB,
+        "Body bytes held at once; more is answered 503 with Retry-After. It bounds bodies; parsing needs a few times "
+        "as much.",
+    )
     batch_bytes_max: int = setting(MIB, "Bodies of one namespace are parsed together up to this size.")
     append_timeout_s: float = setting(30.0, "How long a request waits for durability before it is answered 503.")
     shutdown_timeout_s: float = setting(20.0, "How long SIGTERM waits for requests in flight.")

@@ -159,9 +159,10 @@ class LocalFile:
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Only once: the number belongs to another file as soon as the kernel took it back, whatever it answers."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class LocalDisk:

@@ -12,7 +12,7 @@ import math
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -33,6 +33,9 @@ BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Longer than the clients' own flush intervals: a connection closed as a write comes in costs that write."""
 
+TICK_S = 1.0
+"""How often the Date header is renewed; it says whole seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -47,10 +50,6 @@ class Response:
 def json_response(status: int, values: Any, headers: Mapping[str, str] | None = None) -> Response:
     body = json.dumps(values, ensure_ascii=False).encode() + b"\n"
     return Response(status, body, "application/json; charset=utf-8", headers or {})
-
-
-def text_response(status: int, text: str) -> Response:
-    return Response(status, text.encode(), "text/plain; charset=utf-8")
 
 
 def html_response(html: str) -> Response:
@@ -97,7 +96,7 @@ class Request:
             raise Refused(error_response(400, "invalid", f"query string: {error}")) from None
         return dict(reversed(pairs))
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def parts(self) -> AsyncIterator[bytes]:
         """The body as it arrives, empty parts left out. Raises ClientGone."""
         more = True
         while more:
@@ -105,8 +104,8 @@ class Request:
             if message["type"] == "http.disconnect":
                 raise ClientGone
             more = message.get("more_body", False)
-            if chunk := message.get("body", b""):
-                yield chunk
+            if part := message.get("body", b""):
+                yield part
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -152,6 +151,8 @@ class App:
             return refused.response
         except ClientGone:
             raise
+        except asyncio.CancelledError:  # the shutdown's time is over; whoever still waits shall come back
+            return error_response(503, "unavailable", "this process is stopping: send again", {"Retry-After": "1"})
         except Exception:  # noqa: BLE001  a defect must not take the server down; it is logged with its trace
             self._log.exception("request failed", method=request.method, path=request.path)
             return error_response(500, "internal error", "this is a defect; the log of this process has its trace")
@@ -249,7 +250,7 @@ class HttpServer:
 
     def stop(self) -> None:
         """Accept no more and end when what is in flight is answered. From any thread; waits for a thread's end."""
-        self._server.should_exit = True
+        self._server.stop()
         if self._thread is not None:
             self._thread.join()
 
@@ -262,9 +263,26 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
+    """uvicorn's, but woken to stop: its own loop looks ten times a second, which an idle process would pay for."""
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.accepting = threading.Event()
+        self._stopping = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def stop(self) -> None:
+        """From any thread, also before the loop runs or after its end."""
+        self.should_exit = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):  # at count 0 it renews the Date header
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), TICK_S)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

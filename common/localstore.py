@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 from common.disk import Disk, FileStat
-from common.errors import InvalidRequest, Unavailable, Written
+from common.errors import InvalidRequest, Misconfigured, Unavailable, Written
 from common.objectstore import AlreadyExists, NotFound, StoredObject
 
 _TEMPORARY = ".tmp"
 _COMPONENT = re.compile(r"[^./\0][^/\0]*")
 _LEFTOVER_AGE_NS = 24 * 3600 * 1_000_000_000
 _NOTHING_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-"""A folder, or a path through a file, is no object, as in any object store."""
+"""A folder, or a path through a file, is no object, as in any object store: to who reads or deletes one."""
 _counter = itertools.count()
 
 
@@ -65,11 +65,10 @@ class LocalStore:
 
     def get(self, path: str) -> bytes:
         with _translated(path, "no"):
-            file = self._disk.open(self._target(path))
             try:
-                return file.read_at(0, file.size())
-            finally:
-                file.close()
+                return self._read(self._target(path))
+            except _NOTHING_THERE as error:
+                raise NotFound(f"no object at {path}", path=path) from error
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         start = self._target(prefix) if prefix else self._folder
@@ -111,6 +110,13 @@ class LocalStore:
                 f"object path {path!r}: components are not empty and do not start with a dot", path=path
             )
         return f"{self._folder}/{'/'.join(components)}"
+
+    def _read(self, target: str) -> bytes:
+        file = self._disk.open(target)
+        try:
+            return file.read_at(0, file.size())
+        finally:
+            file.close()
 
     def _is_taken(self, temporary: str, target: str) -> bool:
         """Link `temporary` to `target`, unless something stands there."""
@@ -168,8 +174,11 @@ def _translated(path: str, written: Written) -> Iterator[None]:
     """The operating system's errors as penstock's."""
     try:
         yield
-    except _NOTHING_THERE as error:
-        raise NotFound(f"no object at {path}", path=path) from error
+    except PermissionError as error:
+        raise Misconfigured(
+            f"object store: {path}: {error}; give this user the folder, or choose another with --data or --store",
+            path=path,
+        ) from error
     except OSError as error:
         reason = "no space left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
         raise Unavailable(f"object store: {path}: {reason}", written=written, path=path) from error

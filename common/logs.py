@@ -1,29 +1,68 @@
-"""One line for each event: time, level, process, event, key=value. Structured by structlog, written to stderr."""
+"""One line for each event: time, level, process, event, key=value. Structured by structlog, written to stderr.
 
+A log that nobody takes stops no work: what cannot be written is left out.
+"""
+
+import contextlib
+import io
 import logging
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 Logger = structlog.stdlib.BoundLogger
 
+_PROCESSORS: list[Any] = [
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.add_log_level,
+    structlog.processors.format_exc_info,
+    structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "process", "event"], bool_as_flag=False),
+]
+_WRAPPER = structlog.make_filtering_bound_logger(logging.INFO)
+
+
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> None: ...
+
+
+class Unbroken(io.TextIOBase):
+    """A stream whose writes never fail: its reader may have died (a pipe), its disk may be full."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
 
 def configure(process: str) -> Logger:
     """Set this process's logging up, once, in a main; returns the logger bound with `process`, e.g. "ingester-3"."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
+    stream: Any = Unbroken(sys.stderr)
+    logging.basicConfig(stream=stream, level=logging.INFO, format="%(message)s", force=True)
     structlog.configure(
-        processors=[
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(
-                key_order=["timestamp", "level", "process", "event"], bool_as_flag=False
-            ),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        processors=_PROCESSORS,
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        wrapper_class=_WRAPPER,
         cache_logger_on_first_use=True,
     )
     logger: Any = structlog.get_logger(process=process)
+    return logger  # type: ignore[no-any-return]
+
+
+def logger_onto(stream: Stream, process: str) -> Logger:
+    """A logger whose lines of the same form go to `stream`; leaves this process's logging as it is."""
+    unbroken: Any = Unbroken(stream)
+    plain = structlog.PrintLogger(unbroken)
+    logger: Any = structlog.wrap_logger(plain, processors=_PROCESSORS, wrapper_class=_WRAPPER, process=process)
     return logger  # type: ignore[no-any-return]

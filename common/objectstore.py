@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from common.errors import InvalidRequest, Misconfigured, PenstockError, Unavailable
+from common.urls import local_folder
 
 
 class NotFound(InvalidRequest):
@@ -115,7 +116,10 @@ def open_store(url: str) -> ObjectStore:
         from common.disk import LocalDisk
         from common.localstore import LocalStore
 
-        return LocalStore(LocalDisk(), _local_folder(url))
+        folder = local_folder(url)
+        if folder is None:
+            raise Misconfigured(f"object store {url!r}: a local folder is file:// and an absolute path", url=url)
+        return LocalStore(LocalDisk(), folder)
     if scheme in ("memory", "s3", "gs", "az"):
         from common.cloudstore import CloudStore
 
@@ -125,14 +129,6 @@ def open_store(url: str) -> ObjectStore:
         "az://container/prefix or memory:",
         url=url,
     )
-
-
-def _local_folder(url: str) -> str:
-    """Everything behind file://, letter by letter: folders may be called `a#b` or `50%`."""
-    path = url.removeprefix("file://")
-    if not path.startswith("/"):
-        raise Misconfigured(f"object store {url!r}: a local folder is file:// and an absolute path", url=url)
-    return path.rstrip("/") or "/"
 
 
 PROBE = "probe/put-if-absent"

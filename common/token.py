@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from common.errors import InvalidRequest
 from common.ids import Offset, SequencerId
 
+TOKEN_HEADER = "X-Penstock-Write-Token"
+
 _VERSION = "1"
 
 

@@ -158,7 +158,12 @@ class IngesterService:
         try:
             result = persist(job, self._store)
         except Unavailable as error:
-            self._logger.warning("persist failed; it is tried again", partition=str(job.key), reason=error.message)
+            self._logger.warning(
+                "persist failed; it is tried again",
+                table=str(job.key.table_id),
+                day=job.key.day_name,
+                reason=error.message,
+            )
             self._inbox.put(PersistFailed(job))
             return
         self._logger.info(

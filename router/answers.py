@@ -13,10 +13,9 @@ from typing import Any
 
 from common.errors import PenstockError, Unavailable
 from common.ids import Offset, SequencerId
-from common.token import format_token
+from common.token import TOKEN_HEADER, format_token
 from router.batch import RequestLines
 
-WRITE_TOKEN = "X-Penstock-Write-Token"
 RETRY_AFTER_S = 1
 """Whole seconds: a fraction makes the Python clients raise and lose the batch."""
 
@@ -61,7 +60,7 @@ def nothing_to_store() -> Answer:
 
 def lines_taken(lines: RequestLines, last_offsets: Mapping[SequencerId, Offset]) -> Answer:
     """The answer once every accepted line is durable. last_offsets: of the sequencers that hold them."""
-    headers = {WRITE_TOKEN: format_token(last_offsets)} if last_offsets else {}
+    headers = {TOKEN_HEADER: format_token(last_offsets)} if last_offsets else {}
     if not lines.refused_count:
         return Answer(204, Result.STORED, headers, lines_accepted=lines.accepted)
     result = Result.PARTIAL if lines.accepted else Result.REFUSED
@@ -86,6 +85,7 @@ def _refusal(lines: RequestLines) -> Mapping[str, Any]:
         "message": "\n".join((counts, *told)),
         "line": lines.refused[0].number,
         "error": "partial write of line protocol occurred",
+        "refused_count": lines.refused_count,
         "data": [
             {"error_message": line.reason, "line_number": line.number, "original_line": line.start}
             for line in lines.refused

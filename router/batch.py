@@ -5,9 +5,11 @@ accepted lines of the batch would add), and put on its series' sequencer; a refu
 Nothing here is final until the additions are settled: if the store decides otherwise, the batch is parsed again.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from common.errors import Unavailable
 from common.ids import SequencerId
 from common.schema import Columns
 from router.entries import encode_entries
@@ -15,13 +17,15 @@ from router.lineprotocol import scalar
 from router.lineprotocol.lines import split_lines
 from router.lineprotocol.point import LineError
 from router.rows import SequencerRows
-from router.schema_gate import Draft, Schemas
+from router.schema_gate import Draft, NewTables, Schemas
 from router.series_cache import SeriesCache
 
 REFUSED_SHOWN_MAX = 100
 """Refused lines of one request that are told in full; the rest is counted."""
 
 _LINE_START_CHARS = 20
+_LINES_BETWEEN_CHECKS = 256
+"""A fraction of a millisecond of parsing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,11 @@ class BatchParser:
     def __init__(self, sequencers: int) -> None:
         self._series = SeriesCache(sequencers)
 
-    def parse(self, namespace: str, bodies: Sequence[Body], schemas: Schemas) -> ParsedBatch:
-        batch = _Batch(namespace, schemas, self._series)
+    def parse(
+        self, namespace: str, bodies: Sequence[Body], schemas: Schemas, cancelled: threading.Event | None = None
+    ) -> ParsedBatch:
+        """Raises Unavailable soon after `cancelled` is set."""
+        batch = _Batch(namespace, schemas, self._series, cancelled or threading.Event())
         requests = [batch.take(body) for body in bodies]
         return ParsedBatch(batch.finish(), requests, batch.draft.additions)
 
@@ -86,8 +93,10 @@ class BatchParser:
 class _Batch:
     """One batch while it is parsed."""
 
-    def __init__(self, namespace: str, schemas: Schemas, series: SeriesCache) -> None:
+    def __init__(self, namespace: str, schemas: Schemas, series: SeriesCache, cancelled: threading.Event) -> None:
         self.draft = Draft(schemas)
+        self._schemas = schemas
+        self._cancelled = cancelled
         self._namespace = namespace
         self._series = series
         self._rows: dict[SequencerId, SequencerRows] = {}
@@ -95,9 +104,12 @@ class _Batch:
 
     def take(self, body: Body) -> RequestLines:
         lines = RequestLines()
-        for number, line in split_lines(body.data):
+        new_tables = NewTables(self._schemas)
+        for count, (number, line) in enumerate(split_lines(body.data)):
+            if count % _LINES_BETWEEN_CHECKS == 0:
+                self._check_wanted()
             try:
-                self._take_line(line, body, lines)
+                self._take_line(line, body, lines, new_tables)
             except LineError as error:
                 lines.refuse(number, line, error.reason)
         return lines
@@ -107,15 +119,16 @@ class _Batch:
             self._encode(sequencer)
         return self._payloads
 
-    def _take_line(self, line: bytes, body: Body, lines: RequestLines) -> None:
+    def _take_line(self, line: bytes, body: Body, lines: RequestLines, new_tables: NewTables) -> None:
         parts = scalar.split_line(line)
         if parts is None:
             return
-        series = self._series.place(self._namespace, parts[0])
+        series = self._series.place(self._namespace, parts[0], new_tables.check)
         fields, time_ns = scalar.parse_fields(parts[1], body.precision_ns)
         scalar.check_distinct(series.tags, fields)
         if self.draft.admit(series.table, series.tags, fields):
             lines.needs_additions = True
+            new_tables.begin(series.table)
         lines.accepted += 1
         lines.sequencers.add(series.sequencer)
         rows = self._rows.get(series.sequencer)
@@ -125,6 +138,11 @@ class _Batch:
         if rows.is_full:
             self._encode(series.sequencer)
 
+    def _check_wanted(self) -> None:
+        if self._cancelled.is_set():
+            raise Unavailable("parsing was given up: nobody waits for these lines any longer")
+
     def _encode(self, sequencer: SequencerId) -> None:
+        self._check_wanted()
         batches = self._rows.pop(sequencer).batches()
         self._payloads.setdefault(sequencer, []).extend(encode_entries(self._namespace, batches))

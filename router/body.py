@@ -57,13 +57,13 @@ class BodyReader:
         received = 0
         try:
             async with asyncio.timeout(ARRIVAL_TIMEOUT_S) as patience:
-                async for chunk in request.chunks():
+                async for part in request.parts():
                     patience.reschedule(asyncio.get_running_loop().time() + ARRIVAL_TIMEOUT_S)
-                    received += len(chunk)
+                    received += len(part)
                     if received > self._bytes_max:
                         raise WriteRefused(answers.too_large(self._bytes_max))
-                    for part in gzip.inflate(chunk) if gzip else [chunk]:
-                        self._keep(part)
+                    for piece in gzip.inflate(part) if gzip else [part]:
+                        self._keep(piece)
         except TimeoutError:
             raise WriteRefused(answers.too_slow()) from None
         if gzip:

@@ -2,16 +2,16 @@
 
 A driver feeds events (events.py) to `step` and performs the actions it returns, in their order. One batch goes
     collect -> Parse -> [Settle -> Parse again where the store decided otherwise] -> Append to each sequencer -> Respond
-Invariants. A request is answered exactly once. 204 only after every sequencer that holds a line of it is durable.
-Nothing of a request is appended before all its columns are settled. The records of one sequencer get their producer
-sequences in the order in which their appends are asked for. A body's bytes count until its batch's last append has
-resolved.
+Invariants. A request is answered exactly once, and at the latest when it expires, however far its batch has come. 204
+only after every sequencer that holds a line of it is durable. Nothing of a request is appended before all its columns
+are settled. The records of one sequencer get their producer sequences in the order in which their appends are asked
+for. A body's bytes count until its batch's last append has resolved.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-from common.errors import Fenced, Forked, PenstockError
+from common.errors import DataCorrupt, Fenced, Forked, PenstockError
 from common.ids import SequencerId
 from router import answers
 from router.admission import Admission
@@ -21,6 +21,7 @@ from router.events import (
     AppendDone,
     AppendFailed,
     Arrived,
+    Cancel,
     Event,
     Expired,
     Finished,
@@ -38,7 +39,15 @@ from router.events import (
 )
 from router.in_flight import Batch, Waiting
 from router.schema_gate import SchemaGate, Schemas, agree
+from writebuffer.errors import WriterDied
 from writebuffer.record import ENTRY_CONTENT_TYPE, Record, RecordHeaders
+
+_Collected = OrderedDict[int, Waiting]
+"""Admitted requests of one namespace that are in no batch yet, by request_id."""
+
+_HALTING = (Fenced, Forked, DataCorrupt, WriterDied)
+"""Of an append: another holds the buffer, its history is not the one known, a person has to look, or its thread is
+gone. No later append would fare better in this process."""
 
 
 class RouterCore:
@@ -51,7 +60,7 @@ class RouterCore:
         self._batch_bytes_max = batch_bytes_max
         self._free_slots = parse_slots
         self._gate = SchemaGate()
-        self._collecting: OrderedDict[str, deque[Waiting]] = OrderedDict()
+        self._collecting: OrderedDict[str, _Collected] = OrderedDict()
         self._batches: dict[int, Batch] = {}
         self._batches_begun = 0
         self._sequences: dict[SequencerId, int] = {}
@@ -84,10 +93,10 @@ class RouterCore:
             case AppendFailed(batch_id, sequencer, error):
                 batch = self._batches[batch_id]
                 batch.failures[sequencer] = error
-                halt = [Halt(error)] if isinstance(error, Fenced | Forked) else []
+                halt = [Halt(error)] if isinstance(error, _HALTING) else []
                 return [*halt, *self._resolved(batch, sequencer)]
-            case Expired(batch_id, error):
-                return self._batches[batch_id].answer_all(error) if batch_id in self._batches else []
+            case Expired(request_id, error):
+                return self._expired(request_id, error)
 
     def _arrived(self, request_id: int, request: WriteRequest, now_ns: int) -> Sequence[Action]:
         if self._stopping:
@@ -96,8 +105,26 @@ class RouterCore:
             return [Respond(request_id, answers.nothing_to_store())]
         if not self._admission.admit(len(request.body)):
             return [Respond(request_id, answers.overloaded(self._admission.refusal))]
-        self._collecting.setdefault(request.namespace, deque()).append(Waiting(request_id, request, now_ns))
+        collected = self._collecting.setdefault(request.namespace, OrderedDict())
+        collected[request_id] = Waiting(request_id, request, now_ns)
         return self._begin_batches()
+
+    def _expired(self, request_id: int, error: PenstockError) -> Sequence[Action]:
+        for namespace, collected in self._collecting.items():
+            if request_id in collected:
+                return self._expired_before_its_batch(request_id, namespace, error)
+        for batch in self._batches.values():
+            if batch.waiting.pop(request_id, None):
+                cancel = [Cancel(batch.batch_id)] if batch.is_given_up else []
+                return [Respond(request_id, answers.failed(error)), *cancel]
+        return []
+
+    def _expired_before_its_batch(self, request_id: int, namespace: str, error: PenstockError) -> Sequence[Action]:
+        collected = self._collecting[namespace]
+        self._admission.release(len(collected.pop(request_id).request.body))
+        if not collected:
+            del self._collecting[namespace]
+        return [Respond(request_id, answers.failed(error)), *self._stopped_if_idle()]
 
     def _begin_batches(self) -> list[Action]:
         """Fill the free slots. While all are taken, bodies collect; idle traffic waits for nobody."""
@@ -109,14 +136,16 @@ class RouterCore:
                 self._collecting[namespace] = collected  # behind the others
         return actions
 
-    def _begin(self, namespace: str, collected: deque[Waiting]) -> Parse:
-        waiting = [collected.popleft()]
-        size = len(waiting[0].request.body)
-        while collected and size + len(collected[0].request.body) <= self._batch_bytes_max:
-            size += len(collected[0].request.body)
-            waiting.append(collected.popleft())
+    def _begin(self, namespace: str, collected: _Collected) -> Parse:
+        first_id, first = collected.popitem(last=False)
+        waiting = {first_id: first}
+        size = len(first.request.body)
+        while collected and size + _first_size(collected) <= self._batch_bytes_max:
+            request_id, one = collected.popitem(last=False)
+            size += len(one.request.body)
+            waiting[request_id] = one
         self._batches_begun += 1
-        batch = Batch(self._batches_begun, namespace, waiting, size, waiting[0].request.trace_parent)
+        batch = Batch(self._batches_begun, namespace, waiting, size, first.request.trace_parent)
         self._batches[batch.batch_id] = batch
         return self._parse(batch)
 
@@ -193,3 +222,8 @@ class RouterCore:
     def figures(self) -> Mapping[str, int]:
         """For the status page."""
         return {"batches_in_flight": len(self._batches), "body_bytes_in_flight": self._admission.bytes_held}
+
+
+def _first_size(collected: _Collected) -> int:
+    """Body bytes of the oldest."""
+    return len(next(iter(collected.values())).request.body)

@@ -77,9 +77,10 @@ class AppendFailed:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The batch has taken as long as a request may wait. What was begun for it goes on and is still reported."""
+    """The request has waited as long as one may, or as long as this router goes on. Unknown ids are fine: it may just
+    have been answered."""
 
-    batch_id: int
+    request_id: int
     error: PenstockError
 
 
@@ -121,6 +122,13 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """Nobody waits for this batch any longer: its Parse or Settle should end early. It is still to be answered."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Respond:
     request_id: int
     answer: Answer
@@ -135,7 +143,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """This process must end with `error`: another holds the buffer, or its history is not the one known."""
+    """This process must end with `error`: going on would not store another write."""
 
     error: PenstockError
 
@@ -145,4 +153,4 @@ class Stopped:
     """Everything is answered and resolved."""
 
 
-Action = Parse | Settle | Append | Respond | Finished | Halt | Stopped
+Action = Parse | Settle | Append | Cancel | Respond | Finished | Halt | Stopped

@@ -1,6 +1,6 @@
 """One batch on its way: which of its requests still wait, and for which sequencers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.errors import PenstockError
@@ -29,13 +29,13 @@ class Waiting:
 class Batch:
     """Requests of one namespace that are parsed together.
 
-    body_bytes: held until the batch is finished, whatever was answered before. pending: sequencers whose append has not
-    resolved.
+    waiting: the unanswered, by request_id, in order of arrival. body_bytes: held until the batch is finished, whatever
+    was answered before. pending: sequencers whose append has not resolved.
     """
 
     batch_id: int
     namespace: str
-    waiting: list[Waiting]
+    waiting: dict[int, Waiting]
     body_bytes: int
     trace_parent: str
     lines: dict[int, RequestLines] = field(default_factory=dict)
@@ -48,8 +48,8 @@ class Batch:
 
     def bodies(self) -> list[Body]:
         """What to parse: the bodies of those who wait."""
-        self._parsed_ids = [waiting.request_id for waiting in self.waiting]
-        return [waiting.body() for waiting in self.waiting]
+        self._parsed_ids = list(self.waiting)
+        return [one.body() for one in self.waiting.values()]
 
     def take(self, result: ParsedBatch) -> None:
         """Keep what the parser found in `bodies`; some of those may wait no longer."""
@@ -60,25 +60,28 @@ class Batch:
     def answer_resolved(self) -> list[Respond]:
         """Answers for the requests whose sequencers have all resolved; these wait no longer."""
         ready = self._stop_waiting(lambda lines: lines.sequencers.isdisjoint(self.pending))
-        return [Respond(one.request_id, self._outcome(self.lines[one.request_id])) for one in ready]
+        return [Respond(request_id, self._outcome(self.lines[request_id])) for request_id in ready]
 
     def answer_needing_additions(self, error: PenstockError) -> list[Respond]:
         """Answers `error` to the requests that need columns that are not settled; these wait no longer."""
         needing = self._stop_waiting(lambda lines: lines.needs_additions)
-        return [Respond(one.request_id, answers.failed(error)) for one in needing]
+        return _failed(needing, error)
 
     def answer_all(self, error: PenstockError) -> list[Respond]:
         """Answers `error` to everyone who still waits."""
-        waiting, self.waiting = self.waiting, []
-        return [Respond(one.request_id, answers.failed(error)) for one in waiting]
+        waiting, self.waiting = self.waiting, {}
+        return _failed(waiting, error)
 
-    def _stop_waiting(self, which: Callable[[RequestLines], bool]) -> list[Waiting]:
-        """Take those of `waiting` out whose lines are `which`."""
-        taken: list[Waiting] = []
-        left: list[Waiting] = []
-        for one in self.waiting:
-            (taken if which(self.lines[one.request_id]) else left).append(one)
-        self.waiting = left
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody waits, and nothing of it was appended that would have to be awaited."""
+        return not self.waiting and not self.pending
+
+    def _stop_waiting(self, which: Callable[[RequestLines], bool]) -> list[int]:
+        """Take those of `waiting` out whose lines are `which`; their ids."""
+        taken = [request_id for request_id in self.waiting if which(self.lines[request_id])]
+        for request_id in taken:
+            del self.waiting[request_id]
         return taken
 
     def _outcome(self, lines: RequestLines) -> answers.Answer:
@@ -88,3 +91,7 @@ class Batch:
         if not lines.accepted and not lines.refused_count:
             return answers.nothing_to_store()
         return answers.lines_taken(lines, {one: self.last_offsets[one] for one in lines.sequencers})
+
+
+def _failed(request_ids: Iterable[int], error: PenstockError) -> list[Respond]:
+    return [Respond(request_id, answers.failed(error)) for request_id in request_ids]

@@ -46,7 +46,7 @@ def run(cluster: ClusterConfig, config: RouterConfig) -> int:
     """Run a router until a signal stops it; returns 0.
 
     Raises Misconfigured, HeldByAnother, DataCorrupt (with the reason), Unavailable when the store has never been
-    reached, Fenced or Forked when another process has taken the write buffer over.
+    reached, and what halts a router (router/core.py): Fenced, Forked, DataCorrupt or WriterDied of the write buffer.
     """
     log = logs.configure("router")
     store, joined = join_cluster(cluster, SystemClock().now_ns())
@@ -126,7 +126,8 @@ class Router:
             async with asyncio.timeout(self._config.shutdown_timeout_s):
                 await service.stop()
         except TimeoutError:
-            self._log.warning("stopped before every write was answered", **service.figures())
+            self._log.warning("stopped before every write was stored", **service.figures())
+            service.give_up()
 
     def _close_writer(self) -> None:
         if self._writer is None:

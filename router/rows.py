@@ -98,6 +98,8 @@ class TableRows:
                     codes[key] = np.full(len(self._series), -1, np.int32)
                 table = tables[key]
                 codes[key][number] = table.setdefault(value, len(table))
+        if not tables:
+            return {}
         rows = np.array(self._series_of_row, np.int32)
         return {key: _dictionary(codes[key][rows], tables[key]) for key in tables}
 

@@ -13,6 +13,10 @@ from router.table_schema import COLUMNS_MAX, NO_SCHEMA, TableSchema
 Schemas = Mapping[str, TableSchema]
 """The settled schemas of one namespace, by table."""
 
+NEW_TABLES_MAX = 1000
+"""Of one request. Each costs a file in the store before the request can be answered, and fifty times the memory and
+time of an ordinary line, while everyone else waits; a client that means it sends them in turn."""
+
 _NOTHING: Schemas = {}
 
 
@@ -43,6 +47,23 @@ def agree(settled: Schemas, additions: Mapping[str, Columns]) -> bool:
         for table, columns in additions.items()
         for name, column in columns.items()
     )
+
+
+class NewTables:
+    """The tables that one request's accepted lines begin: those that no write has settled yet."""
+
+    def __init__(self, settled: Schemas) -> None:
+        self._settled = settled
+        self._begun: set[str] = set()
+
+    def check(self, table: str) -> None:
+        """Raises LineError for a table that would be one too many."""
+        if len(self._begun) >= NEW_TABLES_MAX and table not in self._settled and table not in self._begun:
+            raise LineError(f"over {NEW_TABLES_MAX} new tables in one request; send fewer at a time")
+
+    def begin(self, table: str) -> None:
+        if table not in self._settled:
+            self._begun.add(table)
 
 
 class Draft:

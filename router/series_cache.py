@@ -1,10 +1,11 @@
 """Series that were seen before, by the raw bytes that named them: parsed, checked and hashed once, not once a line."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.ids import SequencerId
 from router.lineprotocol import scalar
-from router.lineprotocol.point import Tags
+from router.lineprotocol.point import Series, Tags
 from router.partition import sequencer_of, series_hash
 
 BYTES_MAX = 128 * 1024 * 1024
@@ -33,12 +34,20 @@ class SeriesCache:
         self._bytes = 0
         self._placed: dict[tuple[str, bytes], PlacedSeries] = {}
 
-    def place(self, namespace: str, raw: bytes) -> PlacedSeries:
-        """The series that `raw` (measurement and tags as written) names. Raises LineError."""
-        return self._placed.get((namespace, raw)) or self._remember(namespace, raw)
+    def place(self, namespace: str, raw: bytes, check: Callable[[str], None] = lambda table: None) -> PlacedSeries:
+        """The series that `raw` (measurement and tags as written) names. Raises LineError.
 
-    def _remember(self, namespace: str, raw: bytes) -> PlacedSeries:
-        series = scalar.parse_series(raw)
+        check: raises LineError for a table that is not to be taken; a series of one leaves no trace here.
+        """
+        placed = self._placed.get((namespace, raw))
+        if placed is None:
+            series = scalar.parse_series(raw)
+            check(series.table)
+            return self._remember(namespace, raw, series)
+        check(placed.table)
+        return placed
+
+    def _remember(self, namespace: str, raw: bytes, series: Series) -> PlacedSeries:
         hashed = series_hash(namespace, series.table, series.tags)
         placed = PlacedSeries(series.table, series.tags, sequencer_of(hashed, self._sequencers))
         self._bytes += 2 * len(raw) + _SERIES_BYTES + _TAG_BYTES * len(series.tags)

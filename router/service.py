@@ -5,6 +5,7 @@ back through the loop. Appends are called on the loop, in the order in which the
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ from router.events import (
     AppendDone,
     AppendFailed,
     Arrived,
+    Cancel,
     Event,
     Expired,
     Finished,
@@ -82,6 +84,8 @@ class RouterService:
         self._requests = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._cancelled: dict[int, threading.Event] = {}
+        """By batch: tells its workers to end early."""
         self._events: deque[Event] = deque()
         self._is_stepping = False
         self._parsers: Executor = ThreadPoolExecutor(1, "parse")
@@ -97,9 +101,11 @@ class RouterService:
         if self._writer is None:
             return answers.failed(Unavailable(f"not ready: {self.waiting_for}"))
         self._requests += 1
+        request_id = self._requests
         answer: asyncio.Future[Answer] = self._loop.create_future()
-        self._waiting[self._requests] = answer
-        self._feed(Arrived(self._requests, request))
+        self._waiting[request_id] = answer
+        self._timers[request_id] = self._loop.call_later(self._append_timeout_s, self._expire, request_id)
+        self._feed(Arrived(request_id, request))
         return await answer
 
     async def stop(self) -> None:
@@ -108,10 +114,20 @@ class RouterService:
         self._feed(Stop())
         await self.stopped.wait()
 
+    def give_up(self) -> None:
+        """Answer everyone who still waits 503; `stop` returns once the workers have seen it and appends resolve."""
+        error = Unavailable(
+            "this router is stopping; the write may still become durable: send again", written="unknown"
+        )
+        for request_id in list(self._waiting):
+            self._feed(Expired(request_id, error))
+
     def close(self) -> None:
-        """End the worker threads, without waiting for what they do."""
+        """Tell the workers to end. They do at the next lines or table; the interpreter's exit waits for that."""
         for timer in self._timers.values():
             timer.cancel()
+        for cancelled in self._cancelled.values():
+            cancelled.set()
         self._parsers.shutdown(wait=False, cancel_futures=True)
         self._settlers.shutdown(wait=False, cancel_futures=True)
 
@@ -139,10 +155,12 @@ class RouterService:
                 self._settle(action)
             case Append():
                 self._append(action)
+            case Cancel(batch_id):
+                self._cancelled[batch_id].set()
             case Respond(request_id, answer):
                 self._respond(request_id, answer)
             case Finished(batch_id):
-                self._timers.pop(batch_id).cancel()
+                del self._cancelled[batch_id]
             case Halt(error):
                 self._halt(error)
             case Stopped():
@@ -150,29 +168,28 @@ class RouterService:
 
     def _parse(self, action: Parse) -> None:
         batch_id = action.batch_id
-        if batch_id not in self._timers:
-            self._timers[batch_id] = self._loop.call_later(self._append_timeout_s, self._expire, batch_id)
-        parsing = self._parsers.submit(self._tools.parser.parse, action.namespace, action.bodies, action.schemas)
+        cancelled = self._cancelled.setdefault(batch_id, threading.Event())
+        parse = self._tools.parser.parse
+        parsing = self._parsers.submit(parse, action.namespace, action.bodies, action.schemas, cancelled)
         self._report(parsing, lambda result: Parsed(batch_id, result), lambda error: ParseFailed(batch_id, error))
 
-    def _expire(self, batch_id: int) -> None:
+    def _expire(self, request_id: int) -> None:
         message = f"not durable within {self._append_timeout_s:g} s; it may still become so: send again"
-        self._feed(Expired(batch_id, Unavailable(message, written="unknown")))
+        self._feed(Expired(request_id, Unavailable(message, written="unknown")))
 
     def _settle(self, action: Settle) -> None:
         settled: dict[str, TableSchema] = {}
-        deadline_s = self._tools.clock.monotonic_s() + self._append_timeout_s
-        settling = self._settlers.submit(self._settle_tables, action, settled, deadline_s)
+        settling = self._settlers.submit(self._settle_tables, action, settled, self._cancelled[action.batch_id])
         self._report(
             settling,
             lambda _: Settled(action.batch_id, settled),
             lambda error: SettleFailed(action.batch_id, error, settled),
         )
 
-    def _settle_tables(self, action: Settle, settled: dict[str, TableSchema], deadline_s: float) -> None:
-        """One table after another; nobody waits for it any longer behind the deadline."""
+    def _settle_tables(self, action: Settle, settled: dict[str, TableSchema], cancelled: threading.Event) -> None:
+        """One table after another, as long as somebody waits."""
         for table, additions in action.additions.items():
-            if self._tools.clock.monotonic_s() > deadline_s:
+            if cancelled.is_set():
                 raise Unavailable(f"schema store: {len(settled)} of {len(action.additions)} tables settled in time")
             cached = action.cached.get(table, NO_SCHEMA)
             steps = self._tools.schemas.settle(action.namespace, table, cached, additions)
@@ -212,11 +229,13 @@ class RouterService:
         return AppendFailed(batch_id, sequencer, error)
 
     def _respond(self, request_id: int, answer: Answer) -> None:
+        self._timers.pop(request_id).cancel()
         waiting = self._waiting.pop(request_id)
         if not waiting.done():
             waiting.set_result(answer)
 
     def _halt(self, error: PenstockError) -> None:
+        self.waiting_for = f"this router ends: {error.message}"
         if not self.halted.done():
             self.halted.set_exception(error)
 

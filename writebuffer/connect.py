@@ -2,16 +2,16 @@
 
 memory:            a new buffer for each call
 memory:NAME        one buffer for each name, shared within the process
-file:///path       the commit log in that folder (absolute)
+file:///path       the commit log in that folder (absolute; read letter by letter, as common/urls.py says)
 other schemes      by an entry point of group `penstock.write_buffers`, named as the scheme, that takes the URL
 """
 
 import threading
 from importlib.metadata import entry_points
 from typing import cast
-from urllib.parse import unquote, urlsplit
 
 from common.errors import Misconfigured
+from common.urls import local_folder
 from writebuffer.contract import Backend
 from writebuffer.file import FileBackend
 from writebuffer.memory import MemoryBackend
@@ -47,11 +47,10 @@ def _memory(url: str, name: str) -> Backend:
 
 
 def _folder(url: str) -> str:
-    parts = urlsplit(url)
-    if not url.startswith("file://") or parts.netloc or parts.query or parts.fragment:
-        raise _unknown(url, "does not name an absolute folder with three slashes and nothing behind it")
-    folder = unquote(parts.path).rstrip("/")
-    if not folder:
+    folder = local_folder(url)
+    if folder is None:
+        raise _unknown(url, "does not name an absolute folder with three slashes")
+    if folder == "/":
         raise _unknown(url, "names no folder")
     return folder
 

@@ -11,7 +11,8 @@ Rules (the conformance suite proves them on every backend):
   offsets that can hold none. Cursors share nothing.
 - `seek(next)` is legal and waits; `seek(next + 1)` raises OffsetInFuture; below first raises OffsetTrimmed, at the seek
   or at the next poll. Nothing is ever skipped silently. After an error the cursor stands where it stood.
-- A backend whose own thread dies fails every pending and later call with the cause: no future hangs.
+- A backend whose own thread dies fails every pending and later call, no future hangs: with the cause where that is
+  DataCorrupt or Forked, else with WriterDied. Stop and start again: this writer answers nothing any more.
 - Futures are concurrent.futures.Future; callbacks run on the backend's thread and must be short; cancelling one changes
   nothing about the record.
 
@@ -76,14 +77,15 @@ class Writer(Protocol):
         """Append `record`; the future resolves once it is durable.
 
         Raises, at the call: UnknownSequencer, RecordTooLarge, MalformedRecord (fix the call), Closed. The future
-        fails with Unavailable (retry, `written` says whether the record may stand), Fenced or DataCorrupt.
+        fails with Unavailable (retry, `written` says whether the record may stand), its kind WriterDied (stop: no
+        retry helps), Fenced, Forked or DataCorrupt.
         """
         ...
 
     def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
         """Append `records` (at least one) in order, resolved once the last is durable. Errors as for append.
 
-        Not a transaction: after a failure with `written: unknown` a prefix may stand.
+        Not a transaction: after a failure a prefix may stand. `written: no` means that none of the records does.
         """
         ...
 
@@ -92,7 +94,10 @@ class Writer(Protocol):
         ...
 
     def close(self) -> None:
-        """Flush as far as possible, fail what is left, release what is held. A second call does nothing."""
+        """Flush as far as possible, fail what is left, release what is held. A second call does nothing.
+
+        What a hanging call to the backend may still write is not released.
+        """
         ...
 
 

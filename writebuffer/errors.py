@@ -8,12 +8,14 @@ InvalidRequest
 ├── OffsetTrimmed         asked for what is no longer there; `first_offset` is the oldest left
 ├── BufferNotFound        nothing at this URL; the message says how to create it
 └── Closed                the writer, reader or cursor was closed before the call
+Unavailable
+└── WriterDied            this writer answers nothing any more: stop, and start again
 Misconfigured
 ├── SequencersDiffer      opened or created with another number of sequencers
 └── HeldByAnother         another writer holds it: pid, host and since when
 """
 
-from common.errors import InvalidRequest, Misconfigured
+from common.errors import InvalidRequest, Misconfigured, Unavailable
 from common.ids import Offset, SequencerId
 
 
@@ -74,3 +76,7 @@ class SequencersDiffer(Misconfigured):
 
 class HeldByAnother(Misconfigured):
     pass
+
+
+class WriterDied(Unavailable):
+    """Not a matter of retrying: the backend's own thread is gone, its end is the `__cause__`."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from common.errors import Misconfigured, Unavailable
 from common.ids import Offset, SequencerId
-from writebuffer.admission import check_append, check_limits, check_sequencer
+from writebuffer.checks import check_append, check_limits, check_sequencer
 from writebuffer.contract import Appended, AppendedRange, Batch, Offsets, SequencedRecord, Size
 from writebuffer.errors import BufferNotFound, Closed, OffsetInFuture, OffsetTrimmed, SequencersDiffer
 from writebuffer.memory_stream import Stream

@@ -6,6 +6,7 @@ The job is a value and its outcome depends on it alone: a job tried again writes
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from ingester.partition_key import PartitionKey
 from ingester.persist.manifest_state import StoredFile
 from ingester.persist.merge import merge
 
-WRITER = "penstock 0.1"
+WRITER = f"penstock {version('penstock')}"
 ROW_GROUP_ROWS = 1024 * 1024
 DICTIONARY_PAGE_BYTES = 128 * 1024
 ZSTD_LEVEL = 1

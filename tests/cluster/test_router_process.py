@@ -29,12 +29,25 @@ except PenstockError as error:
 """
 
 
+DYING = """
+from common.errors import DataCorrupt
+from writebuffer.errors import WriterDied
+from writebuffer.file.writer import FileWriter
+
+def append_many(self, sequencer, records):
+    raise {kind}("nothing is written any more")
+
+FileWriter.append_many = append_many
+"""
+
+
 class RouterProcess:
     """`python -c` that calls router.main.run; killed at the end of the test if it still runs."""
 
-    def __init__(self, data: Path, **options: object) -> None:
+    def __init__(self, data: Path, prepare: str = "", **options: object) -> None:
+        """prepare: code that runs first."""
         self.port = int(str(options.pop("port", 0))) or free_ports(1)[0]
-        command = [sys.executable, "-c", RUN, json.dumps({"data": str(data)})]
+        command = [sys.executable, "-c", prepare + RUN, json.dumps({"data": str(data)})]
         self.process = subprocess.Popen(
             [*command, json.dumps({"port": self.port, **options})], stderr=subprocess.PIPE, text=True
         )
@@ -51,9 +64,9 @@ class RouterProcess:
         wait_until(lambda: self.request("GET", "/ready"), holds=lambda status: status == 200, what="/ready")
         return self
 
-    def await_end(self) -> tuple[int, str]:
+    def await_end(self, timeout_s: float = 30) -> tuple[int, str]:
         """Exit code and what it said."""
-        _, said = self.process.communicate(timeout=30)
+        _, said = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, said
 
 
@@ -134,6 +147,40 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, processes: list[RouterPro
         router.process.send_signal(signal.SIGTERM)
         code, _ = router.await_end()
     assert code == 128 + signal.SIGTERM
+
+
+def test_a_parse_does_not_hold_the_stop_up(tmp_path: Path, processes: list[RouterProcess]) -> None:
+    """SIGTERM while a body is parsed that takes far longer than the shutdown timeout: its writer is told to come back,
+    and the process is gone soon after the timeout, in order."""
+    body = b"t a=1\n" * 4_000_000
+    router = RouterProcess(
+        tmp_path, shutdown_timeout_s=0.5, body_bytes_max=len(body), in_flight_bytes_max=len(body)
+    ).await_ready()
+    processes.append(router)
+    answers: list[int] = []
+    writer = threading.Thread(target=lambda: answers.append(router.request("POST", "/api/v2/write?bucket=ns", body)))
+    writer.start()
+    wait_until(lambda: in_flight_bytes(router), holds=lambda held: held == len(body))
+    router.process.send_signal(signal.SIGTERM)
+    code, said = router.await_end(timeout_s=8)
+    writer.join()
+    assert code == 0, said
+    assert answers == [503]
+    assert "Traceback" not in said
+    assert values_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["WriterDied", "DataCorrupt"])
+def test_a_router_whose_writer_is_gone_ends_with_its_error(
+    tmp_path: Path, processes: list[RouterProcess], kind: str
+) -> None:
+    """A write buffer that takes nothing any more ends the process, so that whoever supervises it starts another."""
+    router = RouterProcess(tmp_path, DYING.format(kind=kind)).await_ready()
+    processes.append(router)
+    assert router.request("POST", "/api/v2/write?bucket=ns", b"m f=1") in (500, 503)
+    code, said = router.await_end()
+    assert code == 1
+    assert f"{kind}: nothing is written any more" in said
 
 
 def in_flight_bytes(router: RouterProcess) -> int:

@@ -140,6 +140,17 @@ def test_children_stop_when_the_supervisor_is_killed(cluster: StubCluster) -> No
     assert len(cluster.notes("stopped")) == 3
 
 
+def test_a_child_that_does_not_stop_ends_soon_after_a_killed_supervisor(cluster: StubCluster) -> None:
+    """Its ordered stop is bounded as the supervisor would have bounded it."""
+    cluster.specs["router"] |= {"deaf": True, "stop_timeout_s": 0.3}
+    cluster.start_ready()
+    pids = [pid for _, pid in cluster.notes("started")]
+    cluster.signal(signal.SIGKILL)
+    cluster.wait()
+    wait_until(lambda: [pid for pid in pids if alive(pid)], holds=lambda left: not left, what="the end of all children")
+    assert sorted(name for name, _ in cluster.notes("stopped")) == ["ingester-0", "ingester-1"]
+
+
 def test_a_child_that_refuses_its_settings_stops_the_cluster_with_its_reason(cluster: StubCluster) -> None:
     """Exit code 2 right at the start is final: the rest is stopped, and the reason is the cluster's."""
     cluster.specs["ingester-1"]["exit"] = 2

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Forked, InvalidRequest
+from common.errors import Forked, InvalidRequest, Unavailable
 from common.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_all, read_from, record, record_of_bytes, records
+from tests.support.crash_disk import CrashDisk
 from writebuffer.contract import Backend, Cursor, Durable, Measurable, Reader, SeekableByTime, Trimmable, Writer
 from writebuffer.errors import (
     BufferNotFound,
@@ -74,6 +75,20 @@ def absent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Buffer]:
 def buffer(absent: Buffer) -> Buffer:
     absent.backend.create(1)
     return absent
+
+
+@pytest.fixture(params=["memory", "file"])
+def cramped(request: pytest.FixtureRequest) -> Backend:
+    """A buffer of one sequencer with room for some ten of the largest records."""
+    backend: Backend
+    if request.param == "memory":
+        backend = MemoryBackend(capacity_bytes=11 * RECORD_BYTES_MAX)
+    else:
+        disk = CrashDisk()
+        disk.space_bytes = 11 * RECORD_BYTES_MAX
+        backend = FileBackend("/log", disk, segment_bytes=20_000)
+    backend.create(1)
+    return backend
 
 
 def append(writer: Writer, count: int, *, first: int = 0, sequencer: int = 0) -> list[int]:
@@ -339,6 +354,15 @@ def test_records_from_the_smallest_to_the_largest(buffer: Buffer) -> None:
         writer.append_many(ONE, [record(0), record_of_bytes(RECORD_BYTES_MAX + 1)])
     assert [len(one) for _, one in read_from(buffer.cursor(), 3)] == sizes
     assert buffer.reader().offsets(ONE).next_offset == 3
+
+
+def test_an_append_many_that_fails_halfway_does_not_deny_what_stands(cramped: Backend) -> None:
+    """`written: no` means that none of its records stands; as soon as one does, it is unknown."""
+    writer = cramped.open_writer()
+    error = writer.append_many(ONE, [record_of_bytes(900_000)] * 18).exception(20)
+    writer.close()
+    assert isinstance(error, Unavailable)
+    assert error.written == ("unknown" if read_all(cramped) else "no")
 
 
 # 12: flush and close

@@ -23,12 +23,14 @@ from router.events import (
     AppendDone,
     AppendFailed,
     Arrived,
+    Cancel,
     Event,
     Expired,
     Finished,
     Halt,
     Parse,
     Parsed,
+    ParseFailed,
     Respond,
     Settle,
     Settled,
@@ -85,6 +87,7 @@ class RouterProcess(Process):
         self._settles: list[StoreTask] = []
         self._appends: dict[SequencerId, deque[Append]] = {sequencer: deque() for sequencer in world.sequencers}
         self._batches: set[int] = set()
+        self._cancelled: set[int] = set()
 
     def send(self, request_id: int, lines: Sequence[Line]) -> None:
         """A client's request arrives."""
@@ -97,10 +100,10 @@ class RouterProcess(Process):
         self._step(Stop())
 
     def expire(self) -> None:
-        """A batch has taken too long."""
-        if self._batches:
-            batch_id = self._world.rng.choice(sorted(self._batches))
-            self._step(Expired(batch_id, Unavailable("not durable in time", written="unknown")))
+        """A request has taken too long."""
+        if self.requests:
+            request_id = self._world.rng.choice(sorted(self.requests))
+            self._step(Expired(request_id, Unavailable("not durable in time", written="unknown")))
 
     def end(self, how: str) -> None:
         super().end(how)
@@ -135,6 +138,8 @@ class RouterProcess(Process):
                 self._begin_settle(action)
             case Append():
                 self._appends[action.sequencer].append(action)
+            case Cancel(batch_id):
+                self._cancelled.add(batch_id)
             case Respond(request_id, answer):
                 self.requests.remove(request_id)
                 self._world.answered(request_id, answer)
@@ -147,6 +152,9 @@ class RouterProcess(Process):
 
     def _parse(self) -> None:
         action = self._parses.popleft()
+        if action.batch_id in self._cancelled:
+            self._inbox.append(ParseFailed(action.batch_id, Unavailable("given up")))
+            return
         result = self._parser.parse(action.namespace, action.bodies, action.schemas)
         self._inbox.append(Parsed(action.batch_id, result))
 

@@ -28,7 +28,7 @@ def tiny_limits(rng: random.Random) -> Iterator[None]:
             (partition, "MERGE_COUNT", 3),
             (manifest, "TRIES_MAX", rng.choice((1, 3))),
             (entries, "PAYLOAD_BYTES_MAX", rng.choice((1_000_000, 2_500))),
-            (query, "_read", lambda file, store: parquet(store.get(file.path))),
+            (query, "read_stored", lambda file, store: parquet(store.get(file.path))),
         ):
             limits.enter_context(mock.patch.object(module, name, value))
         yield

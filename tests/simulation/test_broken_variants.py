@@ -20,7 +20,7 @@ from router.core import RouterCore
 from tests.simulation import ingester_process, reading
 from tests.simulation.simulate import SeedFailed, simulate
 
-SEEDS_MAX = 30
+SEEDS_MAX = 60
 Break = Callable[[pytest.MonkeyPatch], None]
 
 

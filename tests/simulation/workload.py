@@ -8,8 +8,8 @@ from typing import Any
 
 from common.entry import Entry, encode
 from common.schema import DAY_NS
-from common.token import parse_token
-from router.answers import WRITE_TOKEN, Answer
+from common.token import TOKEN_HEADER, parse_token
+from router.answers import Answer
 from tests.simulation.chaos import SimulationFailure
 from tests.simulation.model import Key, ModelRecord, SequencerModel, keyed, line_of
 from tests.support.records import DAY0_NS, Row, batch
@@ -86,7 +86,7 @@ class Clients:
             self.missed.append(lines)
             return
         refused = {one["line_number"] for one in json.loads(answer.body)["data"]} if answer.status == 400 else set()
-        token = parse_token(answer.headers.get(WRITE_TOKEN, "1:"))
+        token = parse_token(answer.headers.get(TOKEN_HEADER, "1:"))
         for number, line in enumerate(lines, 1):
             if number in refused:
                 continue

@@ -107,6 +107,7 @@ class RunningRouter:
         about = About("9.9.9", "cluster", self._sequencers, self.backend.url, self._store.url, clock.now_ns())
         limits = self._config.body_bytes_max
         http = RouterHttp(service, self.admission, metrics, about, clock, log, body_bytes_max=limits)
+        service.halted.add_done_callback(lambda halted: halted.exception())  # a test looks at /ready
         if self._is_open:
             service.open(MeteredWriter(self.backend.open_writer(), metrics, clock))
         self._server = HttpServer(http.app, self._sock, shutdown_timeout_s=5)

@@ -37,8 +37,15 @@ class StubRouter:
 def refused(*lines: tuple[int, str], of: int, token: str = "", count: int | None = None) -> StubAnswer:
     """The router's answer to a body of which some lines were refused."""
     told = [{"error_message": reason, "line_number": number, "original_line": ""} for number, reason in lines]
-    message = f"partial write: {count or len(lines)} of {of} lines refused:\n…"
-    return StubAnswer(400, token, {"code": "invalid", "message": message, "line": lines[0][0], "data": told})
+    count = count or len(lines)
+    document = {
+        "code": "invalid",
+        "message": f"partial write: {count} of {of} lines refused:\n…",
+        "line": lines[0][0],
+        "refused_count": count,
+        "data": told,
+    }
+    return StubAnswer(400, token, document)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import base64
 import random
+import threading
 
 import pyarrow as pa
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 
 from common import schema
 from common.entry import decode
+from common.errors import Unavailable
 from common.ids import SequencerId
 from common.schema import ColumnType
 from router import entries, rows
 from router.batch import REFUSED_SHOWN_MAX, BatchParser, Body, ParsedBatch
 from router.lineprotocol.scalar import LINE_BYTES_MAX
 from router.partition import sequencer_of, series_hash
+from router.schema_gate import NEW_TABLES_MAX
 from router.table_schema import COLUMNS_MAX, TableSchema
 from writebuffer.record import ENTRY_CONTENT_TYPE, RECORD_BYTES_MAX, Record, RecordHeaders
 
@@ -147,6 +150,55 @@ def test_refusals_are_told_up_to_a_number_and_counted_beyond() -> None:
     lines = parse(body("bad\n" * 1000)).requests[0]
     assert lines.refused_count == 1000
     assert len(lines.refused) == REFUSED_SHOWN_MAX
+
+
+def test_a_request_brings_at_most_so_many_new_tables() -> None:
+    """Lines of one new table too many are refused with what to do; known tables and those already begun go on, and a
+    neighbour has a limit of its own."""
+    known = {"old": TableSchema(1, {"a": FLOAT})}
+    new = "".join(f"t{number} a=1\n" for number in range(NEW_TABLES_MAX))
+    batch = parse(body(f"{new}u a=1\nold a=1\nt0 a=2\nu a=1\n"), body("u a=1\n"), schemas=known)
+    first, second = batch.requests
+    assert (first.accepted, first.refused_count) == (NEW_TABLES_MAX + 2, 2)
+    assert [line.number for line in first.refused] == [NEW_TABLES_MAX + 1, NEW_TABLES_MAX + 4]
+    assert first.refused[0].reason == "over 1000 new tables in one request; send fewer at a time"
+    assert (second.accepted, second.refused_count) == (1, 0)
+    assert len(batch.additions) == NEW_TABLES_MAX + 1
+
+
+def test_refused_lines_begin_no_table() -> None:
+    """Only tables that get a row count against the limit."""
+    bad = "".join(f"bad{number} time=1\n" for number in range(NEW_TABLES_MAX))
+    assert parse(body(f"{bad}t a=1")).requests[0].accepted == 1
+
+
+def test_a_table_beyond_the_limit_takes_no_memory() -> None:
+    """Series of lines refused for it are not remembered: a hostile body must not drive out everyone's."""
+    parser = BatchParser(4)
+    new = "".join(f"t{number} a=1\n" for number in range(3 * NEW_TABLES_MAX))
+    parser.parse("ns", [body(new)], {})
+    assert len(parser._series._placed) == NEW_TABLES_MAX
+
+
+class SetAfter(threading.Event):
+    """Is set at the n-th look."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def is_set(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+@pytest.mark.parametrize("looks", [0, 1, 5, 9])
+def test_a_parse_that_nobody_waits_for_ends_early(looks: int) -> None:
+    """Whenever the flag is set, the parse ends within some hundred lines, or before the next record is encoded."""
+    cancelled = SetAfter(looks)
+    with pytest.raises(Unavailable, match="nobody waits"):
+        BatchParser(4).parse("ns", [body("t,h=a f=1\n" * 2000), body("t,h=b f=1\n")], {}, cancelled)
+    assert cancelled.looks == -1
 
 
 def test_a_body_of_under_a_megabyte_is_one_payload_a_sequencer() -> None:

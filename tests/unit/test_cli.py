@@ -61,7 +61,7 @@ def test_importing_the_command_line_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["up", "router", "ingester", "write", "load", "status"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command_imports_nothing_heavy(name: str) -> None:
     """A command module imports click and settings at the top; what it works with is imported when it runs."""
     code = (
@@ -132,6 +132,14 @@ def test_looking_at_a_folder_that_is_not_there_says_how_to_start_a_cluster(name:
     result = CliRunner().invoke(cli, [name, *arguments[name], "--data", f"{tmp_path}/none"])
     assert result.exit_code == 2, result.output
     assert f"penstock up --data {tmp_path}/none" in result.stderr
+
+
+def test_a_replay_that_ends_before_it_begins_is_refused(tmp_path: object) -> None:
+    """--to-offset below --from-offset is told with both; nothing is opened for it."""
+    asked = ["replay", "--sequencer", "0", "--from-offset", "5", "--to-offset", "0", "--dry-run"]
+    result = CliRunner().invoke(cli, [*asked, "--data", f"{tmp_path}/none"])
+    assert result.exit_code == 2
+    assert "--to-offset 0 is below --from-offset 5: give a higher one" in result.stderr
 
 
 def _run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -92,7 +92,9 @@ def test_the_welcome_names_real_ports_and_the_folder() -> None:
     assert "http://127.0.0.1:9100-9102" in text
     assert "--namespace metrics --data '/tmp/my data'\n" in text
     assert "penstock status --data '/tmp/my data'\n" in text
-    assert "penstock status\n" in embedded.welcome(ClusterConfig(), router, ingester)
+    plain = embedded.welcome(ClusterConfig(), router, ingester, ".venv/bin/penstock")
+    assert "\n  .venv/bin/penstock status\n" in plain
+    assert "\n  .venv/bin/penstock query " in plain
 
 
 def up(*arguments: str) -> tuple[int, str]:
@@ -124,6 +126,19 @@ def test_up_with_a_port_in_use_starts_nothing(tmp_path: Path, taken_port: int) -
     assert code == 2
     assert f"port {taken_port} on 127.0.0.1" in error
     assert not (tmp_path / "new" / "store").exists()
+
+
+@pytest.mark.parametrize("command", [["up"], ["router"], ["ingester", "--sequencer", "0"]])
+@pytest.mark.parametrize("setting", ["--write-buffer", "--store"])
+@pytest.mark.parametrize("url", ["memory:", "memory:shared"])
+def test_memory_is_refused_where_processes_share(tmp_path: Path, command: list[str], setting: str, url: str) -> None:
+    """Each process would have its own, and what is acknowledged would be lost: the message gives the right forms."""
+    data = tmp_path / "data"
+    result = CliRunner().invoke(cli, [*command, "--data", str(data), setting, url])
+    assert result.exit_code == 2
+    assert f"{url!r} is each process's own" in result.stderr
+    assert f"{setting} file:///absolute/path" in result.stderr
+    assert not data.exists()
 
 
 def test_up_below_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

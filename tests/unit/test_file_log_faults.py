@@ -1,17 +1,23 @@
 """The file log when writing, syncing or its thread fails: what callers are told, and how it goes on."""
 
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
-from common.errors import Unavailable
-from common.ids import SequencerId
+from common.disk import LocalDisk
+from common.errors import DataCorrupt, Unavailable
+from common.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.file_log import OneLog
 from tests.support.wait import wait_until
+from writebuffer.errors import HeldByAnother, WriterDied
+from writebuffer.file import FileBackend
+from writebuffer.file import writer as writer_module
 from writebuffer.file.log import LogWriter
 from writebuffer.file.writer import FileWriter
 
@@ -117,6 +123,16 @@ def test_a_full_disk_refuses_and_writing_resumes_when_there_is_room(log: OneLog,
     assert numbers_read(log) == [0, 2]
 
 
+def test_an_append_many_of_which_a_group_stands_fails_as_unknown(log: OneLog, writer: FileWriter) -> None:
+    """The group that met the full disk was not written, the one before it was; the message says how much stands."""
+    log.disk.space_bytes = log.disk.used_bytes() + 4500 * (len(record(0)) + 4)
+    error = failure(writer.append_many(ONE, records(range(5000))))
+    assert error.written == "unknown"
+    assert "disk is full" in str(error)
+    assert "4096 of its 5000 records stand" in str(error)
+    assert numbers_read(log) == list(range(4096))
+
+
 def test_a_full_disk_at_every_byte_of_a_batch() -> None:
     """Without reserved space the disk may fill up anywhere in a write: refused, and later records are intact."""
     for room in range(0, 400, 7):
@@ -124,7 +140,8 @@ def test_a_full_disk_at_every_byte_of_a_batch() -> None:
         writer = log.open()
         writer.commit([record(0)])
         log.disk.fail("write", errno.ENOSPC, number=1, kept_bytes=room)
-        log.disk.fail("allocate", errno.ENOSPC)
+        for _ in ("a whole segment", "a small one"):
+            log.disk.fail("allocate", errno.ENOSPC)
         with pytest.raises(Unavailable) as refused:
             writer.commit(records([1, 2]))
         assert refused.value.written == "no"
@@ -137,7 +154,7 @@ def test_a_full_disk_at_every_byte_of_a_batch() -> None:
 def test_a_thread_that_dies_fails_every_pending_and_later_append_with_its_cause(
     log: OneLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No future hangs, and each names why."""
+    """No future hangs, each names why, and its kind says that another try is in vain."""
     writer = log.backend.open_writer()
     in_commit, go = threading.Event(), threading.Event()
 
@@ -155,9 +172,109 @@ def test_a_thread_that_dies_fails_every_pending_and_later_append_with_its_cause(
     wait_until(lambda: writer.append(ONE, record(2)).done(), what="a later append fails at once")
     errors.append(failure(writer.append(ONE, record(3))))
     assert [error.written for error in errors] == ["unknown", "unknown", "no"]
-    assert all(str(error.__cause__) == "a defect" for error in errors)
+    assert all(isinstance(error, WriterDied) and str(error.__cause__) == "a defect" for error in errors)
+    with pytest.raises(WriterDied):
+        writer.trim(ONE, Offset(0))
     writer.flush(1)
     writer.close()
+
+
+def test_a_thread_that_dies_of_damage_says_so(log: OneLog, writer: FileWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cause itself is what callers get: a person has to look at the bytes."""
+
+    def damaged(self: LogWriter, records: object) -> None:
+        raise DataCorrupt("bad bytes")
+
+    monkeypatch.setattr(LogWriter, "commit", damaged)
+    for _ in range(2):
+        assert isinstance(writer.append(ONE, record(0)).exception(10), DataCorrupt)
+
+
+def test_an_end_is_told_though_the_thread_cannot_log_it(
+    log: OneLog, writer: FileWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A logger that fails too leaves no future hanging."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(LogWriter, "commit", broken)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(log.logged, "error", broken, raising=False)
+    assert isinstance(writer.append(ONE, record(0)).exception(10), WriterDied)
+
+
+def test_a_poisoned_log_that_cannot_even_be_closed_is_opened_anew_all_the_same(
+    log: OneLog, writer: FileWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An I/O error of the closing is one more reason to try again later, not the end of the thread."""
+    log.disk.fail("sync", errno.EIO)
+    failure(writer.append(ONE, record(0)))
+    log.clock.advance(60)
+    close = LogWriter.close
+
+    def failing(self: LogWriter) -> None:
+        close(self)
+        raise OSError(errno.EIO, "close")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LogWriter, "close", failing)
+        error = failure(writer.append(ONE, record(1)))
+    assert (type(error), error.written) == (Unavailable, "no")
+    log.clock.advance(60)
+    assert writer.append(ONE, record(2)).result(10).offset == 1
+
+
+def test_a_writer_closed_while_its_disk_hangs_keeps_the_lock(log: OneLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread may still publish what it wrote: nobody else may write until this process is gone."""
+    monkeypatch.setattr(writer_module, "_CLOSE_S", 0.05)
+    writer = log.backend.open_writer()
+    release = hold_syncs(log)
+    hanging = writer.append(ONE, record(0))
+    wait_until(log.segments, what="the segment is made")
+    writer.close()
+    assert failure(hanging).written == "unknown"
+    assert "keeps the lock" in log.logged.calls[-1].kwargs["event"]
+    for _ in range(2):
+        with pytest.raises(HeldByAnother):
+            log.another_backend().open_writer()
+        release.set()
+        wait_until(lambda: log.offsets() == (0, 1), what="the late group is published")
+
+
+def test_a_file_is_given_back_once_though_closing_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel takes the descriptor back all the same; closed again, it would be another file's."""
+    file = LocalDisk().create(str(tmp_path / "file"))
+    closed: list[int] = []
+
+    def failing(descriptor: int) -> None:
+        closed.append(descriptor)
+        raise OSError(errno.EIO, "close")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("common.disk.os.close", failing)
+        with pytest.raises(OSError, match="close"):
+            file.close()
+        file.close()
+    assert len(closed) == 1
+    os.close(closed[0])
+
+
+def test_an_opening_that_fails_halfway_gives_everything_back(tmp_path: Path) -> None:
+    """The logs that were fine are closed and every lock is free: after a repair the same process can open it."""
+    backend = FileBackend(str(tmp_path))
+    backend.create(3)
+    writer = backend.open_writer()
+    writer.append(SequencerId(1), record(0)).result(10)
+    writer.close()
+    segment = next((tmp_path / "001").glob("*.log"))
+    kept = segment.rename(tmp_path / "kept")
+    before = threading.active_count()
+    with pytest.raises(DataCorrupt):
+        backend.open_writer()
+    assert threading.active_count() == before
+    kept.rename(segment)
+    backend.open_writer().close()
 
 
 def test_cancelling_changes_nothing_about_the_record(log: OneLog, writer: FileWriter) -> None:

@@ -15,15 +15,15 @@ from writebuffer.file.format import (
     HEADER_BYTES,
     BatchHeader,
     Body,
+    ChainEnd,
     Horizon,
-    Position,
     SegmentHeader,
     SegmentName,
     batch_header,
 )
 
 LOG_ID = bytes(range(16))
-SEGMENT = SegmentHeader.make(LOG_ID, Position(7, 3), 2, 1_700_000_000_000)
+SEGMENT = SegmentHeader.make(LOG_ID, ChainEnd(7, 3), 2, 1_700_000_000_000)
 
 
 def small_log() -> OneLog:
@@ -68,7 +68,7 @@ def resealed(raw: bytes, seed: int) -> bytes:
 )
 def test_lengths_that_cannot_be_are_refused_before_anything_is_read(length: int, count: int) -> None:
     """A header that is valid in all else but whose lengths are beyond the cap or the body is no header."""
-    good = batch_header(SEGMENT, Position(7, SEGMENT.link), Body.of([record(0)]), 0)
+    good = batch_header(SEGMENT, ChainEnd(7, SEGMENT.link), Body.of([record(0)]), 0)
     assert BatchHeader.parse(good, SEGMENT)
     bad = resealed(good[:40] + struct.pack("<II", length, count) + good[48:], SEGMENT.crc)
     assert BatchHeader.parse(bad, SEGMENT) is None
@@ -76,10 +76,10 @@ def test_lengths_that_cannot_be_are_refused_before_anything_is_read(length: int,
 
 def test_a_batch_of_another_segment_is_refused() -> None:
     """The segment's crc seeds the batch's: a recycled block, or another log's, does not pass."""
-    good = batch_header(SEGMENT, Position(7, SEGMENT.link), Body.of([record(0)]), 0)
+    good = batch_header(SEGMENT, ChainEnd(7, SEGMENT.link), Body.of([record(0)]), 0)
     others = [
-        SegmentHeader.make(bytes(16), Position(7, 3), 2, 1_700_000_000_000),
-        SegmentHeader.make(LOG_ID, Position(7, 3), 2, 1_700_000_000_001),
+        SegmentHeader.make(bytes(16), ChainEnd(7, 3), 2, 1_700_000_000_000),
+        SegmentHeader.make(LOG_ID, ChainEnd(7, 3), 2, 1_700_000_000_001),
     ]
     assert [BatchHeader.parse(good, other) for other in others] == [None, None]
 
@@ -94,7 +94,7 @@ def test_headers_and_horizon_come_back_as_they_were_made() -> None:
 
 def test_the_bytes_of_the_format_do_not_change() -> None:
     """Golden bytes of docs/formats/log.md: a change of format is noticed here first."""
-    batch = batch_header(SEGMENT, Position(7, SEGMENT.link), Body.of([record(0)]), 0)
+    batch = batch_header(SEGMENT, ChainEnd(7, SEGMENT.link), Body.of([record(0)]), 0)
     assert len(SEGMENT.raw) == len(batch) == HEADER_BYTES
     assert SEGMENT.raw.hex() == GOLDEN_SEGMENT
     assert batch.hex() == GOLDEN_BATCH

@@ -2,7 +2,11 @@
 
 import errno
 import random
+import sys
+import threading
 from contextlib import suppress
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -12,7 +16,9 @@ from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.crash_disk import PowerCut
 from tests.support.file_log import FOLDER, ROOT, OneLog
 from writebuffer.errors import OffsetTrimmed
+from writebuffer.file import log as log_module
 from writebuffer.file.format import HEADER_BYTES, HORIZON_BYTES
+from writebuffer.file.log import LogWriter
 
 
 def base_offsets(log: OneLog) -> list[int]:
@@ -210,6 +216,56 @@ def test_a_crash_in_the_middle_of_a_trim_leaves_no_hole() -> None:
         log.open().close()
         found = numbers_read(log)
         assert found in [list(range(first, 14)) for first in (0, 3, 6, 9, 12)]
+
+
+def test_a_power_cut_at_a_roll_after_a_trim_of_everything_leaves_a_log() -> None:
+    """A trim keeps the last segment that holds a durable record: the one being started may be lost with its name."""
+    for seed in range(20):
+        log = written([3])
+        writer = log.open()
+
+        def trim_and_lose_power(path: str, writer: LogWriter = writer) -> None:
+            writer.trim(Offset(99))
+            raise PowerCut(path)
+
+        log.disk.on_sync = trim_and_lose_power
+        with pytest.raises(PowerCut):
+            writer.commit([record(3)])
+        log.disk.on_sync = lambda path: None
+        log.disk.crash(random.Random(seed))
+        log.open().close()
+        assert numbers_read(log) in ([0, 1, 2], [0, 1, 2, 3])
+
+
+def test_a_trim_at_any_moment_of_a_commit_publishes_what_readers_can_follow() -> None:
+    """Before each line of a commit another thread trims and a tailer polls: the horizon is never half of a change."""
+    log = OneLog()
+    writer = log.open()
+    cursor = log.backend.open_reader().reader(0)
+    found: list[int] = []
+    trims: list[threading.Thread] = []
+
+    def before_each_line(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename != log_module.__file__:
+            return None
+        if event == "line":
+            trims.append(threading.Thread(target=writer.trim, args=(Offset(0),)))
+            trims[-1].start()
+            trims[-1].join(0.05)  # it waits where the commit holds the lock, and then publishes right behind it
+            found.extend(numbers(one.record for one in cursor.poll(10, 2**20, 0).records))
+        return before_each_line
+
+    tracing = sys.gettrace()
+    for number in range(3):  # each of them rolls
+        sys.settrace(before_each_line)
+        try:
+            writer.commit([record(number, log.segment_bytes)])
+        finally:
+            sys.settrace(tracing)
+    for trim in trims:
+        trim.join(10)
+    assert len(trims) > 20
+    assert found + numbers(one.record for one in cursor.poll(10, 2**20, 0).records) == [0, 1, 2]
 
 
 def test_a_reader_under_a_trim_is_told_and_goes_on_after_a_seek() -> None:

@@ -6,10 +6,13 @@ import socket
 
 import pytest
 import structlog
+import uvicorn
 from structlog.testing import capture_logs
 
+from common import httpserver
 from common.errors import Misconfigured
-from common.httpserver import App, HttpServer, Request, Response, bind, json_response, text_response
+from common.httpserver import App, HttpServer, Request, Response, bind, json_response
+from tests.support.wait import wait_until
 
 
 async def hello(request: Request) -> Response:
@@ -21,7 +24,7 @@ async def broken(request: Request) -> Response:
 
 
 async def echo(request: Request) -> Response:
-    return text_response(200, b"".join([chunk async for chunk in request.chunks()]).decode())
+    return Response(200, b"".join([part async for part in request.parts()]), "text/plain")
 
 
 def app() -> App:
@@ -51,13 +54,43 @@ def test_a_server_in_a_thread_serves_until_it_is_stopped() -> None:
 
 
 def test_a_request_that_never_ends_does_not_hold_the_stop_up() -> None:
-    """A client in the middle of its body is cut off at the shutdown timeout."""
+    """A client in the middle of its body is told to come back at the shutdown timeout."""
     server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
     server.start_thread()
     with socket.create_connection(("127.0.0.1", server.port)) as stalled:
         stalled.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
         assert stalled.recv(100).startswith(b"HTTP/1.1 100")
         server.stop()
+        assert stalled.recv(1000).startswith(b"HTTP/1.1 503")
+
+
+def test_an_idle_server_looks_up_once_a_second_and_still_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two renewals of the Date header an idle server's loop sleeps, and `stop` wakes it."""
+    ticks: list[int] = []
+    real = uvicorn.Server.on_tick
+
+    async def counted(self: uvicorn.Server, counter: int) -> bool:
+        ticks.append(counter)
+        return await real(self, counter)
+
+    monkeypatch.setattr(uvicorn.Server, "on_tick", counted)
+    monkeypatch.setattr(httpserver, "TICK_S", 3600.0)
+    server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+    server.start_thread()
+    assert get(server.port, "/hello")[0].getheader("Date")
+    server.stop()
+    server.stop()
+    assert len(ticks) == 2
+
+
+def test_the_date_of_an_answer_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that runs for a while says the time of day, not that of its start."""
+    monkeypatch.setattr(httpserver, "TICK_S", 0.01)
+    server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+    server.start_thread()
+    first = get(server.port, "/hello")[0].getheader("Date")
+    wait_until(lambda: get(server.port, "/hello")[0].getheader("Date"), holds=lambda date: date != first)
+    server.stop()
 
 
 def test_a_defect_is_500_without_detail_and_logged_with_it() -> None:

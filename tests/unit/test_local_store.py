@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.disk import LocalDisk
-from common.errors import InvalidRequest, Unavailable
+from common.errors import InvalidRequest, Misconfigured, Unavailable
 from common.localstore import LocalStore
 from common.objectstore import AlreadyExists, NotFound, StoredObject
 from tests.support.watched_disk import WatchedDisk
@@ -83,6 +83,29 @@ def test_a_file_in_place_of_a_folder_is_not_taken_for_the_object(store: LocalSto
     store.put("cluster.json", b"1")
     with pytest.raises(Unavailable):
         store.put_if_absent("cluster.json/x", b"2")
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("error", [NotADirectoryError(errno.ENOTDIR, "no"), FileNotFoundError(errno.ENOENT, "gone")])
+def test_a_write_is_never_answered_with_not_found(
+    watched: LocalStore, disk: WatchedDisk, write: str, error: OSError
+) -> None:
+    """A folder that went away or became a file under a write is a fault that may pass, not a missing object."""
+    disk.failing |= {"rename": error, "link": error}
+    with pytest.raises(Unavailable) as refused:
+        getattr(watched, write)("manifest/000/1.json", b"1")
+    assert refused.value.written == "unknown"
+
+
+@pytest.mark.parametrize("act", ["open", "create"])
+def test_a_folder_that_this_user_may_not_use_is_a_setting_to_correct(
+    watched: LocalStore, disk: WatchedDisk, act: str
+) -> None:
+    """The message names the path and what to do."""
+    watched.put("a", b"1")
+    disk.failing[act] = PermissionError(errno.EACCES, "Permission denied", "/data/store/a")
+    with pytest.raises(Misconfigured, match=r"a: .*Permission denied.*'/data/store/a'; give this user the folder"):
+        watched.get("a") if act == "open" else watched.put("a", b"2")
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../x", "a//b", "/a", ".tmp/x", "", "a/\0"])

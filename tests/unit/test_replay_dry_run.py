@@ -1,6 +1,11 @@
 """Replay as a dry run: the counts a reader of the log would find, and nothing changed."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +16,7 @@ from common.schema import DAY_NS
 from ingester.partition_key import PartitionKey
 from ingester.persist import manifest
 from ingester.replay import ReplayReport, dry_run
+from penstock.cli import cli
 from tests.support.ingester_rig import IngesterRig
 from tests.support.records import DAY0_NS, NAMESPACE, row
 from writebuffer.contract import Reader
@@ -18,6 +24,7 @@ from writebuffer.errors import OffsetInFuture, OffsetTrimmed
 from writebuffer.memory import MemoryBackend
 
 SEQUENCER = SequencerId(3)
+GOLDEN = Path(__file__).parents[1] / "golden" / "data_folder_v1"
 
 
 def buffer_of(rig: IngesterRig) -> MemoryBackend:
@@ -134,3 +141,17 @@ def test_an_offset_that_is_not_there_is_an_error() -> None:
     assert first > 0
     with pytest.raises(OffsetTrimmed, match=f"oldest still readable is {first}"):
         report_of(rig, reader, 0)
+
+
+@pytest.mark.parametrize(("until", "records"), [([], 3), (["--to-offset", "0"], 0), (["--to-offset", "2"], 2)])
+def test_the_command_reads_to_the_offset_it_is_told(tmp_path: Path, until: list[str], records: int) -> None:
+    """0 is an offset like any other; without one it reads to the end."""
+    folder = tmp_path / "data"
+    shutil.copytree(GOLDEN, folder)
+    asked = ["replay", "--data", str(folder), "--sequencer", "0", "--from-offset", "0", "--dry-run", *until]
+    text, document = CliRunner().invoke(cli, asked), CliRunner().invoke(cli, [*asked, "--json"])
+    assert (text.exit_code, document.exit_code) == (0, 0), text.output
+    report = json.loads(document.stdout)
+    assert (report["records"], report["from_offset"]) == (records, 0)
+    assert f"\n  records            {records:>12,}   {report['bytes']:,} bytes\n" in text.stdout
+    assert f"\n  rows               {report['rows']:>12,}\n" in text.stdout

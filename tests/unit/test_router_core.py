@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.entry import decode
-from common.errors import DataCorrupt, Fenced, PenstockError, Unavailable
+from common.errors import DataCorrupt, Fenced, Forked, PenstockError, Unavailable
 from common.ids import Offset, SequencerId
 from common.schema import ColumnType
+from common.token import TOKEN_HEADER
 from router import answers
 from router.admission import Admission
-from router.answers import FINAL_TEXTS, WRITE_TOKEN, Answer, Result
+from router.answers import FINAL_TEXTS, Answer, Result
 from router.batch import BatchParser
 from router.core import RouterCore
 from router.events import (
@@ -23,6 +24,7 @@ from router.events import (
     AppendDone,
     AppendFailed,
     Arrived,
+    Cancel,
     Event,
     Expired,
     Finished,
@@ -40,6 +42,7 @@ from router.events import (
 )
 from router.series_cache import SeriesCache
 from router.table_schema import NO_SCHEMA, TableSchema, merge
+from writebuffer.errors import WriterDied
 from writebuffer.record import ENTRY_CONTENT_TYPE
 
 NOW_NS = 1_700_000_000_123_456_789
@@ -130,7 +133,7 @@ def test_a_write_of_new_columns_goes_parse_settle_append_respond() -> None:
     assert actions[-1] == Finished(parse.batch_id)
     answer = answered(actions)[1]
     assert (answer.status, answer.body, answer.lines_accepted) == (204, b"", 1)
-    assert answer.headers == {WRITE_TOKEN: "1:3=77"}
+    assert answer.headers == {TOKEN_HEADER: "1:3=77"}
 
 
 def test_known_columns_need_no_store() -> None:
@@ -214,13 +217,14 @@ def test_a_partly_good_request_is_400_with_lines_and_a_token() -> None:
     answer = answered(steps.appended(append, 9))[2]
     assert (answer.status, answer.result) == (400, Result.PARTIAL)
     assert (answer.lines_accepted, answer.lines_refused) == (2, 2)
-    assert answer.headers[WRITE_TOKEN] == f"1:{append.sequencer}=9"
+    assert answer.headers[TOKEN_HEADER] == f"1:{append.sequencer}=9"
     assert answer.headers["X-Platform-Error-Code"] == "invalid"
     assert message(answer) == {
         "code": "invalid",
         "message": "partial write: 2 of 4 lines refused:\nline 2: missing field value\nline 3: missing tag key",
         "line": 2,
         "error": "partial write of line protocol occurred",
+        "refused_count": 2,
         "data": [
             {"error_message": "missing field value", "line_number": 2, "original_line": "t f="},
             {"error_message": "missing tag key", "line_number": 3, "original_line": "t,=x f=1"},
@@ -237,7 +241,8 @@ def test_a_wholly_bad_request_is_400_unable_to_parse() -> None:
     assert told["message"].startswith("unable to parse: 150 of 150 lines refused:\nline 1: missing fields\n")
     assert told["message"].endswith("\nand 50 more")
     assert len(told["data"]) == 100
-    assert WRITE_TOKEN not in answer.headers
+    assert told["refused_count"] == 150
+    assert TOKEN_HEADER not in answer.headers
 
 
 def test_a_request_waits_for_its_own_sequencers_and_for_all_of_them() -> None:
@@ -252,9 +257,9 @@ def test_a_request_waits_for_its_own_sequencers_and_for_all_of_them() -> None:
     assert (zero.sequencer, one.sequencer) == (0, 1)
     early = steps.appended(one, 5)
     assert statuses(early) == {4: 204}
-    assert answered(early)[4].headers == {WRITE_TOKEN: "1:1=5"}
+    assert answered(early)[4].headers == {TOKEN_HEADER: "1:1=5"}
     late = steps.appended(zero, 6)
-    assert answered(late)[3].headers == {WRITE_TOKEN: "1:0=6,1=5"}
+    assert answered(late)[3].headers == {TOKEN_HEADER: "1:0=6,1=5"}
 
 
 def test_a_failed_append_fails_every_request_with_rows_in_it_and_no_other() -> None:
@@ -384,37 +389,65 @@ def test_a_write_that_takes_too_long_is_503_and_its_bytes_stay_counted() -> None
     steps.learn("t f=1")
     parse = only(steps.arrive("t f=2"), Parse)
     append = only(steps.parsed(parse), Append)
-    assert statuses(steps.step(Expired(parse.batch_id, AWAY))) == {2: 503}
+    assert statuses(steps.step(Expired(2, AWAY))) == {2: 503}
     assert steps.admission.bytes_held == len("t f=2")
     assert steps.appended(append) == [Finished(parse.batch_id)]
     assert steps.admission.bytes_held == 0
-    assert steps.step(Expired(parse.batch_id, AWAY)) == []
+    assert steps.step(Expired(2, AWAY)) == []
 
 
-@pytest.mark.parametrize("stage", ["parsing", "settling"])
+@pytest.mark.parametrize("stage", ["parsing", "parsing that ends early", "settling", "settling that ends early"])
 def test_nothing_is_appended_for_a_write_that_was_given_up(stage: str) -> None:
-    """A batch whose clients were all answered before its append is dropped, not stored behind their backs."""
+    """A batch whose clients were all answered before its append is cancelled and dropped, not stored behind their
+    backs."""
     steps = Steps()
     parse = only(steps.arrive("t f=1"), Parse)
-    if stage == "parsing":
-        steps.step(Expired(parse.batch_id, AWAY))
-        assert steps.parsed(parse) == [Finished(parse.batch_id)]
+    settle = only(steps.parsed(parse), Settle) if "settling" in stage else None
+    actions = steps.step(Expired(1, AWAY))
+    assert statuses(actions) == {1: 503}
+    assert every(actions, Cancel) == [Cancel(parse.batch_id)]
+    if "early" in stage:
+        failed = SettleFailed(parse.batch_id, AWAY, {}) if settle else ParseFailed(parse.batch_id, AWAY)
+        assert steps.step(failed) == [Finished(parse.batch_id)]
     else:
-        settle = only(steps.parsed(parse), Settle)
-        steps.step(Expired(parse.batch_id, AWAY))
-        assert steps.settled(settle) == [Finished(parse.batch_id)]
+        assert (steps.settled(settle) if settle else steps.parsed(parse)) == [Finished(parse.batch_id)]
     assert steps.admission.bytes_held == 0
 
 
-def test_a_fenced_writer_halts_the_router() -> None:
-    """When another process has taken the buffer over, the requests are answered and the driver is told to end."""
+def test_a_write_that_waits_too_long_for_its_batch_is_answered_and_forgotten() -> None:
+    """Behind a batch that takes long a request is answered in its own time; its body is free and never parsed."""
+    steps = Steps()
+    steps.learn("t f=1")
+    first = only(steps.arrive("t f=2"), Parse)
+    steps.arrive("t f=3")
+    assert statuses(steps.step(Expired(3, AWAY))) == {3: 503}
+    assert steps.admission.bytes_held == len("t f=2")
+    assert every(steps.parsed(first), Parse) == []
+
+
+def test_requests_of_one_batch_expire_each_in_its_own_time() -> None:
+    """One that expires takes no neighbour along; only the last one's end cancels the batch."""
+    steps = Steps()
+    steps.learn("t f=1")
+    first = only(steps.arrive("#"), Parse)
+    steps.arrive("t f=2")
+    steps.arrive("t f=3")
+    parse = every(steps.parsed(first), Parse)[0]
+    assert [type(action) for action in steps.step(Expired(3, AWAY))] == [Respond]
+    append = only(steps.parsed(parse), Append)
+    assert statuses(steps.appended(append)) == {4: 204}
+
+
+@pytest.mark.parametrize("kind", [Fenced, Forked, DataCorrupt, WriterDied])
+def test_an_append_that_fails_for_good_halts_the_router(kind: type[PenstockError]) -> None:
+    """When no later append can succeed in this process, the requests are answered and the driver is told to end."""
     steps = Steps()
     steps.learn("t f=1")
     append = only(steps.parsed(only(steps.arrive("t f=2"), Parse)), Append)
-    error = Fenced("epoch 7 holds it")
+    error = kind("epoch 7 holds it")
     actions = steps.append_failed(append, error)
     assert every(actions, Halt) == [Halt(error)]
-    assert statuses(actions) == {2: 500}
+    assert statuses(actions) == {2: 503 if kind is WriterDied else 500}
 
 
 def test_stopping_refuses_new_writes_and_finishes_the_others() -> None:
@@ -464,7 +497,7 @@ def test_under_any_schedule_each_request_is_answered_once_and_truthfully(data: s
                 sequences = [record.headers.producer_sequence for record in action.records]
                 asked.setdefault(action.sequencer, []).extend(sequences)
                 todo.append(action)
-            elif not isinstance(action, Finished | Stopped):
+            elif not isinstance(action, Cancel | Finished | Stopped):
                 todo.append(action)
 
     def perform(action: Action) -> list[Action]:
@@ -488,6 +521,8 @@ def test_under_any_schedule_each_request_is_answered_once_and_truthfully(data: s
             actions = steps.arrive(body)
             bodies[steps.requests] = body
             take(actions)
+        elif data.draw(st.booleans(), "expires"):
+            take(steps.step(Expired(data.draw(st.integers(1, steps.requests)), AWAY)))
         else:
             take(perform(todo.pop(data.draw(st.integers(0, len(todo) - 1)))))
     take(steps.step(Stop()))
@@ -508,5 +543,5 @@ def test_under_any_schedule_each_request_is_answered_once_and_truthfully(data: s
 
 def answers_token(answer: Answer) -> set[tuple[int, int]]:
     """Sequencer and offset pairs of the token; in this test an offset is the record's producer sequence."""
-    token = answer.headers.get(WRITE_TOKEN, "1:")
+    token = answer.headers.get(TOKEN_HEADER, "1:")
     return {(SequencerId(int(one.split("=")[0])), int(one.split("=")[1])) for one in token[2:].split(",") if one}

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from threading import Event
 from typing import Any
 
 import pytest
@@ -24,9 +25,12 @@ from common.errors import Unavailable
 from common.ids import SequencerId
 from common.token import parse_token
 from router import body
+from router.batch import BatchParser, Body
+from router.schema_gate import Schemas
 from tests.support.router import RunningRouter
 from tests.support.wait import wait_until
 from writebuffer.contract import AppendedRange
+from writebuffer.errors import WriterDied
 from writebuffer.memory import MemoryWriter
 from writebuffer.record import Record
 
@@ -276,6 +280,71 @@ def test_a_write_that_is_not_durable_in_time_is_503(start: Start) -> None:
     assert router.admission.bytes_held == len(b"m f=1 1")
     router.backend.release()
     assert router.write(b"m f=2 2")[0].status == 204
+
+
+def test_a_write_behind_others_is_answered_in_its_own_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a parse takes for ever its request and those that collect behind it are 503 at the timeout, counted from
+    their arrival; then the parse is given up, and the next write is fine."""
+    go, real = Event(), BatchParser.parse
+
+    def parse(self: BatchParser, namespace: str, bodies: Sequence[Body], schemas: Schemas, cancelled: Event) -> object:
+        if namespace == "slow":
+            assert go.wait(20)
+        return real(self, namespace, bodies, schemas, cancelled)
+
+    monkeypatch.setattr(BatchParser, "parse", parse)
+    router = start(append_timeout_s=0.3)
+    results: list[int] = []
+    slow = threading.Thread(target=lambda: results.append(router.write(b"m f=1", "bucket=slow")[0].status))
+    slow.start()
+    wait_until(lambda: router.admission.bytes_held, holds=lambda held: held == len(b"m f=1"))
+    assert code(router.write(b"m f=2 2")) == (503, "unavailable")
+    slow.join()
+    assert results == [503]
+    go.set()
+    wait_until(lambda: router.admission.bytes_held, holds=lambda held: held == 0)
+    assert router.write(b"m f=3 3")[0].status == 204
+    assert [row["f"] for row in router.rows("ns", "m")] == [3.0]
+
+
+class SlowStore(CloudStore):
+    """A store that holds puts back until `go`."""
+
+    def __init__(self) -> None:
+        super().__init__("memory:")
+        self.go = Event()
+
+    def put_if_absent(self, path: str, data: bytes) -> None:
+        assert self.go.wait(20)
+        super().put_if_absent(path, data)
+
+
+def test_settling_ends_when_nobody_waits_for_it_any_longer(start: Start) -> None:
+    """Of many new tables those settled in time are kept; the store is not asked for the others behind an answer."""
+    store = SlowStore()
+    router = start(store=store, append_timeout_s=0.1)
+    assert code(router.write(b"a f=1\nb f=1\nc f=1")) == (503, "unavailable")
+    store.go.set()
+    wait_until(lambda: router.admission.bytes_held, holds=lambda held: held == 0)
+    assert len(list(store.list("schema/"))) == 1
+    assert router.records() == []
+
+
+class DeadWriter(MemoryWriter):
+    """A backend whose thread is gone."""
+
+    def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
+        raise WriterDied("the log's thread died")
+
+
+def test_a_router_that_has_to_end_is_not_ready(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once an append has failed for good, /ready says why until the process has ended."""
+    monkeypatch.setattr("writebuffer.memory.MemoryWriter", DeadWriter)
+    router = start()
+    assert code(router.write(b"m f=1 1")) == (503, "unavailable")
+    answer = router.request("GET", "/ready")
+    assert code(answer) == (503, "unavailable")
+    assert "the log's thread died" in json.loads(answer[1])["message"]
 
 
 class BrokenWriter(MemoryWriter):

@@ -9,7 +9,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from penstock.show import FORMATS, render
+from penstock.formats import FORMATS
+from penstock.show import render
 
 TIMES = pa.array([-(2**63) + 2, 0, 1_700_000_000_123_456_789, None], pa.int64()).cast(pa.timestamp("ns", "UTC"))
 ROWS = pa.table(

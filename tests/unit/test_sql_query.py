@@ -1,16 +1,21 @@
 """SQL over files and memory: each row once, the later value wins field by field, whatever the names are."""
 
+import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from common.errors import InvalidRequest, Unavailable
-from common.ids import Offset, SequencerId
-from common.objectstore import ObjectStore, open_store
-from penstock.memory_rows import SequencerClient
+from common.cluster import found_or_join
+from common.errors import DataCorrupt, InvalidRequest, Unavailable
+from common.ids import ZERO, Offset, SequencerId
+from common.objectstore import ObjectStore, open_store, run
+from penstock.cli import cli
+from penstock.memory_rows import Behind, SequencerClient
 from penstock.query import query
 from tests.support.live_rig import LiveRig
 from tests.support.records import DAY0_NS, NAMESPACE, Row, row
@@ -110,7 +115,7 @@ def test_times_are_exact_to_the_nanosecond(store: ObjectStore, live: LiveRig, pe
     times = [-(2**63) + 2, -1, DAY0_NS + 123_456_789, 2**63 - 2]
     put(live, {"cpu": [row(time_ns, "a", v=1.0) for time_ns in times]}, persisted)
     found = query("SELECT time FROM cpu", NAMESPACE, store, 1, timeout_s=5.0).column("time")
-    assert str(found.type) == "timestamp[ns, tz=Etc/UTC]"
+    assert str(found.type) == "timestamp[ns]"
     assert sorted(found.cast("int64").to_pylist()) == times
 
 
@@ -122,6 +127,8 @@ def test_times_are_exact_to_the_nanosecond(store: ObjectStore, live: LiveRig, pe
         "größe 日本",
         "it's",
         'a"b',
+        "cpu.load (1+)*",
+        "$x",
     ],
 )
 def test_any_name_can_be_asked_for(store: ObjectStore, live: LiveRig, name: str, persisted: bool) -> None:
@@ -138,6 +145,50 @@ def test_tables_that_differ_in_case_only(store: ObjectStore, live: LiveRig) -> N
     assert ask(store, "SELECT v FROM CPU") == [{"v": 2.0}]
     with pytest.raises(InvalidRequest, match="differ in case only"):
         ask(store, "SELECT v FROM Cpu")
+
+
+def test_a_part_of_a_word_names_no_table(store: ObjectStore, live: LiveRig) -> None:
+    """Tables `a` and `A` are not meant by a word that holds the letter; quoted or alone they are."""
+    put(live, {name: [row(DAY0_NS, "x", v=1.0)] for name in ("a", "A", "weather")})
+    assert ask(store, "SELECT avg(v) AS Avg_A FROM weather") == [{"Avg_A": 1.0}]
+    assert ask(store, "SELECT max(v) AS v FROM main.weather") == [{"v": 1.0}]
+    for sql in ("SELECT v FROM a", 'SELECT v FROM "A"', "SELECT(v)FROM(a)", "SELECT v FROM\nA;"):
+        assert ask(store, sql) == [{"v": 1.0}]
+
+
+def test_an_ingester_that_is_behind_is_told_of(store: ObjectStore, live: LiveRig) -> None:
+    """Who asks learns how far it was, also when the table asked for may be among what is missing."""
+    put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]})
+    told: list[Behind] = []
+    assert ask(store, "SELECT v FROM cpu", on_behind=told.append) == [{"v": 1.0}]
+    assert told == []
+    live.published.begin(live.rig.core.state.epoch, live.rig.core.view, ZERO, lambda: Offset(9))
+    assert ask(store, "SELECT v FROM cpu", on_behind=told.append) == [{"v": 1.0}]
+    with pytest.raises(InvalidRequest, match="mem"):
+        ask(store, "SELECT v FROM mem", on_behind=told.append)
+    assert told == [Behind(SequencerId(0), Offset(1), Offset(9))] * 2
+    ask(store, "SELECT v FROM cpu", on_behind=told.append, token={SequencerId(0): Offset(0)})
+    assert len(told) == 2
+
+
+def test_the_command_says_who_is_behind(store: ObjectStore, live: LiveRig) -> None:
+    """One line on stderr beside the rows, which stay as they are for a script."""
+    run(found_or_join(1, store.url), store)
+    put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]})
+    live.published.begin(live.rig.core.state.epoch, live.rig.core.view, ZERO, lambda: Offset(9))
+    asked = ["query", "SELECT v FROM cpu", "--namespace", NAMESPACE, "--store", store.url, "--format", "csv"]
+    result = CliRunner().invoke(cli, asked)
+    assert (result.exit_code, result.stdout) == (0, '"v"\n1\n')
+    assert result.stderr == ("sequencer 0 is behind: applied 1 of 9; rows may be missing (bring --token to wait)\n")
+
+
+def test_a_token_is_waited_for_also_by_a_table_that_its_write_made(store: ObjectStore, live: LiveRig) -> None:
+    """The table is not known yet when the query comes: a reader of its own write finds it all the same."""
+    put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]})
+    later = threading.Timer(0.3, lambda: put(live, {"mem": [row(DAY0_NS, "a", v=2.0)]}))
+    later.start()
+    assert ask(store, "SELECT v FROM mem", token={SequencerId(0): Offset(1)}, timeout_s=20.0) == [{"v": 2.0}]
+    later.join()
 
 
 def test_a_store_in_a_folder_that_looks_like_a_pattern(tmp_path: Path) -> None:
@@ -169,3 +220,76 @@ def test_a_table_persisted_while_tables_are_listed_is_not_missed(store: ObjectSt
     live.rig.go_cold()
     live.show()
     assert client.tables(NAMESPACE) == {"cpu"}
+
+
+@pytest.mark.parametrize("persisted", [False, True])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "time > now() - INTERVAL 1 HOUR",
+        "time < current_timestamp",
+        "date_trunc('hour', time)",
+        "time_bucket(INTERVAL 1 minute, time)",
+        "extract(hour FROM time)",
+        "time - INTERVAL 1 HOUR",
+        "time BETWEEN '2020-01-01' AND now()",
+        "strftime(time, '%H:%M')",
+    ],
+)
+def test_time_can_be_worked_with(store: ObjectStore, live: LiveRig, expression: str, persisted: bool) -> None:
+    """What people write about time in SQL runs, over files and memory alike."""
+    put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]}, persisted)
+    assert len(ask(store, f"SELECT {expression} AS x FROM cpu")) == 1
+
+
+def test_a_time_zone_that_does_not_fit_is_explained(store: ObjectStore, live: LiveRig) -> None:
+    """DuckDB's refusal comes with the cast that helps, and without its list of candidates."""
+    put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]})
+    with pytest.raises(InvalidRequest, match=r"cast what it is compared with: …::TIMESTAMP_NS"):
+        ask(store, "SELECT * FROM cpu WHERE time > TIMESTAMPTZ '2020-01-01'")
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELECT 1; SELECT 2", "one statement"),
+        ("CREATE TABLE x (i INT)", "only queries"),
+        ("COPY (SELECT 1) TO '/tmp/penstock-never.csv'", "only queries"),
+        ("ATTACH '/tmp/penstock-never.db'", "only queries"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "file system operations are disabled"),
+        ("SELEC 1", "syntax error"),
+    ],
+)
+def test_a_statement_reads_the_tables_and_nothing_else(
+    store: ObjectStore, live: LiveRig, sql: str, message: str
+) -> None:
+    """One query; no other file, no second statement."""
+    with pytest.raises(InvalidRequest, match=message):
+        ask(store, sql)
+
+
+def test_tables_can_be_listed(store: ObjectStore, live: LiveRig) -> None:
+    """SHOW TABLES and the information schema know the tables of the namespace, and nothing of how they are made."""
+    put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)], "mem": [row(DAY0_NS, "a", v=1.0)]})
+    assert [found["name"] for found in ask(store, "SHOW TABLES")] == ["cpu", "mem"]
+    columns = ask(store, "SELECT column_name FROM information_schema.columns WHERE table_name = 'mem' ORDER BY 1")
+    assert [found["column_name"] for found in columns] == ["host", "time", "v"]
+
+
+@pytest.mark.parametrize("harm", ["overwrite", "cut", "remove"])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_damaged_file_is_named(store: ObjectStore, live: LiveRig, harm: str, overlap: bool) -> None:
+    """Missing, cut or overwritten: DataCorrupt with the file's path, never a traceback or the caller's fault."""
+    put(live, {"cpu": [row(DAY0_NS, f"h{n}", v=1.0 * n) for n in range(1000)]}, persisted=True)
+    if overlap:
+        put(live, {"cpu": [row(DAY0_NS, "h1", v=2.0)]})
+    (file,) = live.rig.core.state.files.values()
+    path = Path(store.local_path(file.path) or "")
+    data = path.read_bytes()
+    path.unlink()
+    if harm == "overwrite":
+        path.write_bytes(data[:40] + b"\xff" * (len(data) // 2) + data[40 + len(data) // 2 :])
+    elif harm == "cut":
+        path.write_bytes(data[:100])
+    with pytest.raises(DataCorrupt, match=re.escape(file.path)):
+        ask(store, "SELECT max(time), sum(v), max(host) FROM cpu")

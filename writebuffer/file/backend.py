@@ -31,7 +31,6 @@ from writebuffer.file.writer import FileWriter
 SEGMENT_BYTES = 64 * 2**20
 _FORMAT = 1
 _NAME = "buffer.json"
-_CLOSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +87,19 @@ class FileBackend:
                 self._disk.make_folder(place.folder)
 
     def open_writer(self) -> FileWriter:
+        locks = ExitStack()
+        committers: list[Committer] = []
+        writer = FileWriter(committers, self.url, locks.close, self._logger)
         with self._translated(), ExitStack() as opened:
+            opened.callback(writer.close)
             places = self._places(self._load())
-            locks = ExitStack()
-            opened.push(locks.__exit__)
             for place in places:
                 self._disk.make_folder(place.folder)
                 locks.callback(self._lock(place).close)
-            committers = []
             for place in places:
                 committers.append(self._committer(place))
-                opened.callback(committers[-1].close, _CLOSE_S)
             opened.pop_all()
-        return FileWriter(committers, self.url, locks.close)
+        return writer
 
     def open_reader(self) -> FileReader:
         with self._translated():

@@ -1,7 +1,8 @@
 """The thread of one sequencer: takes what was appended meanwhile, commits it as one group, resolves the futures.
 
-A future resolves on this thread, in the order of the appends. Whatever ends the thread fails every pending and later
-append with the cause. A poisoned log is opened anew by the first append after a back-off.
+A future resolves on this thread, in the order of the appends. A poisoned log is opened anew by the first append after a
+back-off. Whatever ends the thread fails every pending and later call: DataCorrupt and Forked as they are, anything else
+as WriterDied.
 """
 
 import threading
@@ -13,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.clock import Clock
-from common.errors import PenstockError, Unavailable, Written
+from common.errors import DataCorrupt, Forked, PenstockError, Unavailable, Written
 from common.ids import Offset, SequencerId
 from common.logs import Logger
 from writebuffer.contract import Appended, AppendedRange
+from writebuffer.errors import WriterDied
 from writebuffer.file.log import LogWriter
 from writebuffer.record import Record
 
@@ -55,6 +57,10 @@ class Pending:
         return True
 
     def fails(self, error: PenstockError) -> None:
+        """Nothing more of it will be written. What earlier groups made durable stands, so `written` cannot be "no"."""
+        if self._taken and isinstance(error, Unavailable):
+            message = f"{error}; the first {self._taken} of its {len(self._records)} records stand"
+            error = _caused(type(error)(message, **(error.details | {"written": "unknown"})), error.__cause__)
         with suppress(InvalidStateError):
             self.future.set_exception(error)
 
@@ -104,7 +110,7 @@ class Committer:
         self._logger = logger
         self._log = open_log()
         self._files = threading.Lock()
-        """Held while segments are removed, and while the folder is looked through to open it anew."""
+        """Held while segments are removed, and while the log is closed or opened anew."""
         self._reopen_at_s = self._clock.monotonic_s()
         self._reopen_wait_s = _REOPEN_FIRST_S
         self._queue: deque[Pending] = deque()
@@ -126,27 +132,35 @@ class Committer:
             pending.fails(ended)
 
     def trim(self, before: Offset) -> Offset:
-        """Raises OSError, DataCorrupt."""
+        """Raises OSError, DataCorrupt, and once the thread has ended its cause."""
         with self._files:
+            if self._ended is not None:
+                raise self._ended
             return self._log.trim(before)
 
-    def close(self, timeout_s: float) -> None:
-        """Let the thread finish what is queued; what is left after `timeout_s` fails."""
+    def close(self, timeout_s: float) -> bool:
+        """Let the thread finish what is queued; what is left after `timeout_s` fails. Whether the thread has ended.
+
+        One that has not hangs in a call to the disk, and may yet write and publish what it holds.
+        """
         with self._wake:
             self._closing = True
             self._wake.notify()
         self._thread.join(timeout_s)
-        self._end(f"closed; the disk did not answer for {timeout_s} s", None)
+        self._end(lambda written: self._unavailable(f"closed; the disk did not answer for {timeout_s} s", written))
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             while group := self._next_group():
                 self._commit(group)
-            self._log.close()
-            self._end("the writer was closed", None)
+            with self._files:
+                self._log.close()
+            self._end(lambda written: self._unavailable("the writer was closed", written))
         except BaseException as error:
+            cause = error
+            self._end(lambda written: self._died(cause, written))
             self._logger.error("the log's thread died", sequencer=self._sequencer, exc_info=error)
-            self._end(f"the log's thread died of {error!r}; restart the process", error)
 
     def _next_group(self) -> _Group | None:
         """Wait for something to commit; None once closing with nothing left."""
@@ -188,9 +202,9 @@ class Committer:
             return self._log
         if self._clock.monotonic_s() < self._reopen_at_s:
             raise self._unavailable(f"a sync failed ({poison}) and the log is opened anew in a moment") from poison
-        self._log.close()
         try:
             with self._files:
+                self._log.close()
                 self._log = self._open_log()
         except OSError as error:
             raise self._unavailable(f"after a failed sync ({poison}) it cannot be opened anew: {error}") from error
@@ -206,16 +220,21 @@ class Committer:
     def _unavailable(self, what: str, written: Written = "no") -> Unavailable:
         return Unavailable(f"sequencer {self._sequencer}: {what}", written=written, sequencer=self._sequencer)
 
-    def _end(self, why: str, cause: BaseException | None) -> None:
+    def _died(self, cause: BaseException, written: Written) -> PenstockError:
+        if isinstance(cause, DataCorrupt | Forked):
+            return cause
+        what = f"sequencer {self._sequencer}: the log's thread died of {cause!r}; restart the process"
+        return _caused(WriterDied(what, written=written, sequencer=self._sequencer), cause)
+
+    def _end(self, error: Callable[[Written], PenstockError]) -> None:
         """Fail what is pending, and what comes later; the first reason stays."""
-        known = cause if isinstance(cause, PenstockError) else None
         with self._wake:
             if self._ended is None:
-                self._ended = known or _caused(self._unavailable(why), cause)
+                self._ended = error("no")
             pending = list(self._queue)
             self._queue.clear()
         for one in pending:
-            one.fails(known or _caused(self._unavailable(why, "unknown"), cause))
+            one.fails(error("unknown"))
 
 
 def _caused(error: Unavailable, cause: BaseException | None) -> Unavailable:

@@ -61,8 +61,8 @@ class Place:
         return f"sequencer {self.sequencer} ({self.folder})"
 
 
-class Position(NamedTuple):
-    """A place in the chain: the next offset, and the link of the batch that ends there (0: none ever did)."""
+class ChainEnd(NamedTuple):
+    """Where a chain of batches ends: the next offset, and the link of the batch before it (0: there never was one)."""
 
     offset: Offset
     link: int
@@ -93,7 +93,7 @@ class SegmentHeader:
     crc: int
 
     @classmethod
-    def make(cls, log_id: bytes, start: Position, epoch: Epoch, created_ms: int) -> "SegmentHeader":
+    def make(cls, log_id: bytes, start: ChainEnd, epoch: Epoch, created_ms: int) -> "SegmentHeader":
         fields = (log_id, start.offset, epoch, start.link, created_ms)
         raw = _SEGMENT.pack(_SEGMENT_MAGIC, _VERSION, _CRC32_XXH3, 0, 0, *fields)
         raw, crc = _sealed(raw, _SEGMENT_CRC_AT, 0)
@@ -180,11 +180,11 @@ class BatchHeader:
         return Offset(self.base_offset + self.count)
 
     @property
-    def end(self) -> Position:
-        return Position(self.end_offset, self.link)
+    def end(self) -> ChainEnd:
+        return ChainEnd(self.end_offset, self.link)
 
 
-def batch_header(segment: SegmentHeader, at: Position, body: Body, durable_lag: int) -> bytes:
+def batch_header(segment: SegmentHeader, at: ChainEnd, body: Body, durable_lag: int) -> bytes:
     """The header of `body` as the batch at `at`; `at.link` is the link of the header before it, be it the segment's."""
     raw = _BATCH.pack(
         *(_BATCH_MAGIC, 0, at.offset, segment.name.epoch, at.link, body.checksum),

@@ -3,17 +3,21 @@
 A group counts once its fdatasync returned; only then the horizon names it and `commit` returns. A failed write closes
 the segment and the group is written again into a new one, once. A failed sync poisons the log: what the disk has is
 unknown until it is opened anew (recovery.py).
+
+Invariant: what is durable is one Horizon, replaced as a whole under the lock that publishes it, so that a trim on
+another thread never publishes half of a commit.
 """
 
 import errno
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from common.clock import Clock
 from common.errors import Unavailable, Written
 from common.ids import Epoch, Offset
 from common.logs import Logger
-from writebuffer.file.format import HEADER_BYTES, Body, Horizon, Place, Position, SegmentHeader, SegmentName
+from writebuffer.file.format import HEADER_BYTES, Body, ChainEnd, Horizon, Place, SegmentHeader, SegmentName
 from writebuffer.file.horizon import HorizonFile
 from writebuffer.file.recovery import recover
 from writebuffer.file.segment import OpenSegment
@@ -31,18 +35,18 @@ class LogWriter:
         self._segment_bytes = segment_bytes
         self._logger = logger
         recovered = recover(place, clock, logger)
-        self._position = recovered.position
+        self._link = recovered.end.link
         self._epoch = recovered.epoch
-        self._first_offset = recovered.first_offset
         self._segment: OpenSegment | None = None
-        self._written_last = SegmentName(recovered.position.offset, recovered.epoch)
-        self._written_end = 0
+        comes_next = SegmentName(recovered.end.offset, recovered.epoch)
+        self._durable = Horizon(place.log_id, recovered.first_offset, recovered.end.offset, comes_next, 0)
         self._publishing = threading.Lock()
+        """Held while `_durable` is replaced and until the file says the same."""
         self._horizon = HorizonFile(place)
         self.poison: OSError | None = None
         """Why nothing more is acknowledged here; the log has to be opened anew."""
         try:
-            self._horizon.publish(self._durable())
+            self._horizon.publish(self._durable)
             self._horizon.sync()
         except OSError:
             self._horizon.close()
@@ -50,7 +54,7 @@ class LogWriter:
 
     @property
     def next_offset(self) -> Offset:
-        return self._position.offset
+        return self._durable.durable_end
 
     def commit(self, records: Sequence[Record]) -> Offset:
         """Make `records` (at least one) durable as one batch; returns the first one's offset.
@@ -59,41 +63,46 @@ class LogWriter:
         """
         if self.poison:
             raise self._unavailable("no", self.poison) from self.poison
-        first_offset = self._position.offset
+        first_offset = self.next_offset
         body = Body.of(records)
-        segment, position = self._write(body)
+        segment, end = self._write(body)
         try:
             segment.sync()
         except OSError as error:
             self.poison = error
             raise self._unavailable("unknown", error) from error
-        self._position = position
-        self._written_last, self._written_end = segment.header.name, segment.end
-        self._publish()
+        self._link = end.link
+        with self._publishing:
+            self._durable = replace(
+                self._durable, durable_end=end.offset, segment=segment.header.name, segment_end=segment.end
+            )
+            self._publish()
         return first_offset
 
     def trim(self, before: Offset) -> Offset:
-        """Remove whole sealed segments below `before`, never the newest; returns the first offset left.
+        """Remove whole sealed segments below `before`; returns the first offset left.
 
-        Each removal is synced before the next, so that a crash never leaves a hole.
+        Each removal is synced before the next, so that a crash never leaves a hole. The segment with the last durable
+        record stays: one that was just started behind it may be lost in a crash, and the log's end with it.
         """
         segments = Segments(self._place)
         segments.refresh()
-        kept = segments.holding(before)
+        kept = segments.holding(min(before, Offset(self.next_offset - 1)))
+        if kept is None:
+            return self._durable.first_offset
         for name in segments.names:
-            if kept is None or name.base_offset >= kept.base_offset:
+            if name.base_offset >= kept.base_offset:
                 break
             self._place.disk.remove(self._place.path(str(name)))
             self._place.disk.sync_folder(self._place.folder)
-            self._first_offset = kept.base_offset
-        self._publish()
-        return self._first_offset
+        with self._publishing:
+            self._durable = replace(self._durable, first_offset=kept.base_offset)
+            self._publish()
+        return kept.base_offset
 
     def close(self) -> None:
-        """Seal what is open. Nothing that was written is lost, whatever fails here."""
-        if self._segment:
-            self._segment.seal()
-            self._segment = None
+        """Seal what is open. Nothing that was written is lost, whatever fails here. May be called again."""
+        self._seal()
         try:
             if not self.poison:
                 self._horizon.sync()
@@ -102,12 +111,12 @@ class LogWriter:
         finally:
             self._horizon.close()
 
-    def _write(self, body: Body) -> tuple[OpenSegment, Position]:
+    def _write(self, body: Body) -> tuple[OpenSegment, ChainEnd]:
         written: Written = "no"
         for last in (False, True):
             try:
                 segment = self._segment_for(body)
-                return segment, segment.write(self._position.offset, body, 0)
+                return segment, segment.write(self.next_offset, body, 0)
             except OSError as error:
                 # A batch that met a full disk is never whole; after another error it may be, and be found again.
                 written = written if _is_full(error) else "unknown"
@@ -119,36 +128,31 @@ class LogWriter:
     def _segment_for(self, body: Body) -> OpenSegment:
         """The open segment when the batch fits into it, else a new one, large enough for this batch at least."""
         if self._segment and not self._segment.has_room(body):
-            self._segment.seal()
-            self._segment = None
+            self._seal()
         if self._segment is None:
             created_ms = self._clock.now_ns() // 1_000_000
-            header = SegmentHeader.make(self._place.log_id, self._position, self._epoch, created_ms)
-            length = max(self._segment_bytes, 2 * HEADER_BYTES + len(body.data))
-            self._segment = OpenSegment(self._place, header, length)
+            start = ChainEnd(self.next_offset, self._link)
+            header = SegmentHeader.make(self._place.log_id, start, self._epoch, created_ms)
+            least = 2 * HEADER_BYTES + len(body.data)
+            self._segment = OpenSegment(self._place, header, max(self._segment_bytes, least), least=least)
         return self._segment
 
     def _abandon(self, error: OSError) -> None:
         """Leave the segment as it is; the next one may have the same base offset, hence a new epoch."""
+        self._seal()
+        self._epoch = Epoch(self._epoch + 1)
+        self._logger.warning("write failed", place=str(self._place), next_offset=self.next_offset, error=str(error))
+
+    def _seal(self) -> None:
         if self._segment:
             self._segment.seal()
             self._segment = None
-        self._epoch = Epoch(self._epoch + 1)
-        self._logger.warning(
-            "write failed", place=str(self._place), next_offset=self._position.offset, error=str(error)
-        )
 
     def _publish(self) -> None:
-        with self._publishing:
-            try:
-                self._horizon.publish(self._durable())
-            except OSError as error:  # the records are durable all the same; readers see them at the next one
-                self._logger.error("the horizon was not written", place=str(self._place), error=str(error))
-
-    def _durable(self) -> Horizon:
-        return Horizon(
-            self._place.log_id, self._first_offset, self._position.offset, self._written_last, self._written_end
-        )
+        try:
+            self._horizon.publish(self._durable)
+        except OSError as error:  # the records are durable all the same; readers see them at the next one
+            self._logger.error("the horizon was not written", place=str(self._place), error=str(error))
 
     def _unavailable(self, written: Written, error: OSError) -> Unavailable:
         if _is_full(error) and not self.poison:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from common.clock import Clock
 from common.errors import Unavailable
 from common.ids import SequencerId
-from writebuffer.admission import check_sequencer
+from writebuffer.checks import check_sequencer
 from writebuffer.contract import Offsets, Size
 from writebuffer.errors import Closed
 from writebuffer.file.cursor import FileCursor

@@ -17,8 +17,8 @@ from writebuffer.file.format import (
     NO_EPOCH,
     UNFINISHED,
     Body,
+    ChainEnd,
     Place,
-    Position,
     SegmentHeader,
 )
 from writebuffer.file.horizon import read_horizon
@@ -31,9 +31,9 @@ _ZEROS_BLOCK = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """position: where the next record goes. epoch: the new writer's. first_offset: the oldest still readable."""
+    """end: where the next record goes. epoch: the new writer's. first_offset: the oldest still readable."""
 
-    position: Position
+    end: ChainEnd
     epoch: Epoch
     first_offset: Offset
 
@@ -42,7 +42,7 @@ class Recovered:
 class _Found:
     """proven: where the proven part ends. unproven: the valid batches above it."""
 
-    proven: Position
+    proven: ChainEnd
     unproven: list[Body]
 
 
@@ -58,28 +58,28 @@ def recover(place: Place, clock: Clock, logger: Logger) -> Recovered:
     epochs = [name.epoch for name in segments.names] + [horizon.segment.epoch if horizon else NO_EPOCH]
     epoch = Epoch(max(epochs) + 1)
     _remove_unfinished(place)
-    position = _write_again(place, found, epoch, clock) if found.unproven else found.proven
-    return Recovered(position, epoch, segments.first_offset)
+    end = _write_again(place, found, epoch, clock) if found.unproven else found.proven
+    return Recovered(end, epoch, segments.first_offset)
 
 
 def _walk(place: Place, segments: Segments, durable_end: Offset, logger: Logger) -> _Found:
     """Walk the last two segments. Older ones were synced and followed on long ago; readers check them as they go."""
     start = segments.newest(back=1)
     if start is None:
-        _check_reached(place, Position(Offset(0), 0), durable_end, "there is no segment")
-        return _Found(Position(Offset(0), 0), [])
+        _check_reached(place, ChainEnd(Offset(0), 0), durable_end, "there is no segment")
+        return _Found(ChainEnd(Offset(0), 0), [])
     walk = Walk(place, segments, start)
     try:
         found = _split(walk, durable_end)
         _check_reached(place, found.proven, durable_end, f"{walk.segment.name} at byte {walk.at_byte}: {walk.fault}")
-        _settle_newest(place, segments, walk, logger)
+        _finish_newest(place, segments, walk, logger)
     finally:
         walk.close()
     return found
 
 
 def _split(walk: Walk, durable_end: Offset) -> _Found:
-    proven = walk.position
+    proven = walk.end
     unproven = []
     while (header := walk.peek()) and (body := walk.body()) is not None:
         walk.advance()
@@ -90,7 +90,7 @@ def _split(walk: Walk, durable_end: Offset) -> _Found:
     return _Found(proven, unproven)
 
 
-def _check_reached(place: Place, proven: Position, durable_end: Offset, where: str) -> None:
+def _check_reached(place: Place, proven: ChainEnd, durable_end: Offset, where: str) -> None:
     if proven.offset != durable_end:
         raise DataCorrupt(
             f"{place}: offsets below {durable_end} were durable, but the log reads only up to {proven.offset}: "
@@ -101,7 +101,7 @@ def _check_reached(place: Place, proven: Position, durable_end: Offset, where: s
         )
 
 
-def _settle_newest(place: Place, segments: Segments, walk: Walk, logger: Logger) -> None:
+def _finish_newest(place: Place, segments: Segments, walk: Walk, logger: Logger) -> None:
     """Sync the newest segment and the folder, give back its reserved space, and report what is passed over in it."""
     newest = segments.names[-1]
     used = walk.at_byte if walk.segment.name == newest else 0
@@ -137,13 +137,13 @@ def _remove_unfinished(place: Place) -> None:
             place.disk.remove(place.path(name))
 
 
-def _write_again(place: Place, found: _Found, epoch: Epoch, clock: Clock) -> Position:
+def _write_again(place: Place, found: _Found, epoch: Epoch, clock: Clock) -> ChainEnd:
     header = SegmentHeader.make(place.log_id, found.proven, epoch, clock.now_ns() // 1_000_000)
     length = HEADER_BYTES + sum(HEADER_BYTES + len(body.data) for body in found.unproven)
     segment = OpenSegment(place, header, length, unfinished=True)
-    position = found.proven
+    end = found.proven
     for body in found.unproven:
-        position = segment.write(position.offset, body, position.offset - found.proven.offset)
+        end = segment.write(end.offset, body, end.offset - found.proven.offset)
     segment.finish()
     segment.seal()
-    return position
+    return end

@@ -14,7 +14,7 @@ import xxhash
 from common.disk import DiskFile
 from common.errors import DataCorrupt
 from common.ids import Offset
-from writebuffer.file.format import HEADER_BYTES, BatchHeader, Horizon, Place, Position, SegmentHeader
+from writebuffer.file.format import HEADER_BYTES, BatchHeader, ChainEnd, Horizon, Place, SegmentHeader
 from writebuffer.file.segments import Segments
 
 _BLOCK_BYTES = 2**20
@@ -24,7 +24,7 @@ _BLOCK_BYTES = 2**20
 class Walk:
     """Steps over the batches that count, from the first one of `start`.
 
-    `position` says where it stands: what comes next, and the link that a segment starting there has to carry.
+    `end` is where the batches passed so far end: what comes next, and the link that a segment starting there carries.
     `fault` says why the last `peek` or `body` found nothing. Any call may raise OSError, FileNotFoundError when a
     segment was trimmed; the walk then stands where it stood.
     """
@@ -35,7 +35,7 @@ class Walk:
         self._file: _Blocks | None = None
         self._peeked: BatchHeader | None = None
         self._horizon: Horizon | None = None
-        self.position = Position(start.base_offset, start.previous_link)
+        self.end = ChainEnd(start.base_offset, start.previous_link)
         self.fault = ""
         self._enter(start)
 
@@ -66,7 +66,7 @@ class Walk:
         """Go past the batch that `peek` found."""
         header = self._peeked
         assert header is not None
-        self.position = header.end
+        self.end = header.end
         self._link = header.link
         self.at_byte += HEADER_BYTES + header.body_length
         self._peeked = None
@@ -78,15 +78,15 @@ class Walk:
 
     def _jump(self) -> None:
         """Go on in the segment that starts here, when there is one."""
-        holding = self._segments.holding(self.position.offset)
+        holding = self._segments.holding(self.end.offset)
         if holding is None or holding.name == self.segment.name:
             return
-        named = Position(holding.base_offset, holding.previous_link)
-        if named != self.position:
+        named = ChainEnd(holding.base_offset, holding.previous_link)
+        if named != self.end:
             raise DataCorrupt(
                 f"{self._place}: segment {holding.name} follows on offset {named.offset}, link {named.link:016x}; "
-                f"the segment before it, {self.segment.name}, ends its batches at offset {self.position.offset}, link "
-                f"{self.position.link:016x}; nothing was cut",
+                f"the segment before it, {self.segment.name}, ends its batches at offset {self.end.offset}, link "
+                f"{self.end.link:016x}; nothing was cut",
                 sequencer=self._place.sequencer,
                 segment=str(holding.name),
             )
@@ -108,7 +108,7 @@ class Walk:
         header = BatchHeader.parse(raw, self.segment)
         if header is None:
             self.fault = "there is no valid batch header"
-        elif (header.base_offset, header.previous_link) != (self.position.offset, self._link):
+        elif (header.base_offset, header.previous_link) != (self.end.offset, self._link):
             self.fault = f"the batch found there (offset {header.base_offset}) does not follow on the one before"
             header = None
         return header
@@ -162,4 +162,4 @@ def prove(place: Place, segments: Segments) -> Proof:
             walk.advance()
     finally:
         walk.close()
-    return Proof(durable_end, max(durable_end, walk.position.offset))
+    return Proof(durable_end, max(durable_end, walk.end.offset))

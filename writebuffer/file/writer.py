@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from contextlib import ExitStack
 from typing import Any
 
 from common.errors import Unavailable
 from common.ids import Offset, SequencerId
-from writebuffer.admission import check_append, check_sequencer
+from common.logs import Logger
+from writebuffer.checks import check_append, check_sequencer
 from writebuffer.contract import Appended, AppendedRange
 from writebuffer.errors import Closed
 from writebuffer.file.committer import Committer, Pending
@@ -19,11 +19,12 @@ _CLOSE_S = 30.0
 class FileWriter:
     """Appends by group commit. Implements Writer, Durable and Trimmable."""
 
-    def __init__(self, committers: Sequence[Committer], url: str, release: Callable[[], None]) -> None:
-        """release: gives the locks back, called at the end of `close`."""
+    def __init__(self, committers: Sequence[Committer], url: str, release: Callable[[], None], logger: Logger) -> None:
+        """release: gives the locks back, called by `close` once nothing of this writer can write any more."""
         self._committers = committers
         self._url = url
         self._release = release
+        self._logger = logger
         self._closed = False
 
     def sequencers(self) -> Sequence[SequencerId]:
@@ -49,13 +50,19 @@ class FileWriter:
             )
 
     def close(self) -> None:
+        """As the contract says, waiting 30 s for each sequencer's disk.
+
+        Where a disk still hangs then, this process keeps the locks and the open files until it ends: a sync that
+        returns late publishes its group, over whatever another writer would have published meanwhile.
+        """
         if self._closed:
             return
         self._closed = True
-        with ExitStack() as finally_:
-            finally_.callback(self._release)
-            for committer in self._committers:
-                committer.close(_CLOSE_S)
+        hanging = [number for number, committer in enumerate(self._committers) if not committer.close(_CLOSE_S)]
+        if hanging:
+            self._logger.error("closed over a hanging disk; keeps the lock", url=self._url, sequencers=hanging)
+        else:
+            self._release()
 
     def durability(self) -> str:
         return "fdatasync of each group before any of it is acknowledged"
