@@ -25,7 +25,7 @@ from typing import cast
 
 import numpy as np
 
-from bench.measure import MB, median, report, spread
+from bench._measure import MB, median, report, spread
 from common.config import ClusterConfig, RouterConfig
 from common.httpserver import new_event_loop
 from penstock.devops import DevopsLines

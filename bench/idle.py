@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.measure import report
+from bench._measure import report
 
 GOAL_PERCENT = 1.0
 SETTLE_S = 3.0

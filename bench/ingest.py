@@ -22,7 +22,7 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 
-from bench.measure import machine_line
+from bench._measure import machine_line
 from common.config import IngesterConfig
 from common.entry import Entry, encode
 from common.ids import SequencerId

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.measure import MB, median, report, spread
+from bench._measure import MB, median, report, spread
 from common.ids import SequencerId
 from writebuffer.file import FileBackend
 from writebuffer.file.backend import SEGMENT_BYTES
