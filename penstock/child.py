@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from common.clock import Clock
+from penstock import exit_codes
 from penstock.restart import GiveUp, RestartAfter, RestartPolicy
 from penstock.supervised import VARIABLE
 
@@ -62,14 +63,14 @@ class Child:
     async def keep(self) -> GivenUp | None:
         """Start it, and start it again whenever it ends; returns when it is stopped or given up."""
         while not self._stopping.is_set():
-            life = await self._live()
-            if life is None or self._stopping.is_set():
+            end = await self._live()
+            if end is None or self._stopping.is_set():
                 return None
-            match self._policy.exited(life.code):
+            match self._policy.exited(end.code):
                 case GiveUp():
-                    return GivenUp(self.name, life.code, life.last_line)
+                    return GivenUp(self.name, end.code, end.last_line)
                 case RestartAfter(delay_s):
-                    self._say(f"{self.name} {_ended(life.code)}; starts again in {delay_s:g} s")
+                    self._say(f"{self.name} {end.how}; starts again in {delay_s:g} s")
                     await _wait(self._stopping, delay_s)
         return None
 
@@ -96,19 +97,22 @@ class Child:
         self._say(f"{self.name} {_ended(life.code)}")
         return 0 if life.code == -signal.SIGTERM else life.code
 
-    async def _live(self) -> "_Life | None":
+    async def _live(self) -> "_End | None":
         """One process from its start to its end; None when it is to be stopped before it was started."""
         async with self._spawning:
             if self._stopping.is_set():
                 return None
             self._policy.started()
-            life = self._life = await _Life.begin(self._spec, self._log)
+            try:
+                life = self._life = await _Life.begin(self._spec, self._log)
+            except (OSError, RuntimeError) as error:  # no process, no memory, or no thread to wait for it with
+                return _End(exit_codes.FAILED, f"could not be started: {error}", str(error))
         self._say(f"{self.name} started, pid {life.pid}")
         watch = asyncio.create_task(self._watch_ready())
         await life.ended.wait()
         watch.cancel()
         await life.finish()
-        return life
+        return _End(life.code, _ended(life.code), life.last_line)
 
     async def _watch_ready(self) -> None:
         while not await answers_ready(self._spec.ready_url):
@@ -116,6 +120,15 @@ class Child:
         self._policy.ready()
         self.was_ready.set()
         self._say(f"{self.name} is ready")
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a life ended, or why there was none, in words behind the child's name."""
+
+    code: int
+    how: str
+    last_line: str
 
 
 class _Life(asyncio.SubprocessProtocol):
@@ -136,7 +149,7 @@ class _Life(asyncio.SubprocessProtocol):
             lambda: cls(log),
             *spec.command,
             stderr=asyncio.subprocess.STDOUT,
-            env={**spec.environ, VARIABLE: "1"},
+            env={**spec.environ, VARIABLE: str(spec.stop_timeout_s)},
             start_new_session=True,
         )
         life._transport = transport

@@ -6,12 +6,14 @@ of who has to act (exit_codes.py).
 """
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from common.errors import PenstockError
 from penstock import __version__, exit_codes
+from penstock.stdout import OutputFailed, guard_stdout
 
 COMMANDS = {
     "up": "Start a cluster on this machine: a router and an ingester for each sequencer.",
@@ -41,6 +43,19 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"penstock.commands.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if not near:
+                raise
+            ctx.fail(f"No such command {args[0]!r}: did you mean {near[0]}?")
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -49,7 +64,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except PenstockError as error:
-            click.echo(f"penstock: error: {error}", err=True)
+            tell(error)
             ctx.exit(exit_codes.of(error))
         except KeyboardInterrupt:
             ctx.exit(exit_codes.INTERRUPTED)
@@ -66,4 +81,14 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
-    cli(prog_name="penstock")
+    try:
+        guard_stdout()
+        cli(prog_name="penstock")
+    except OutputFailed as error:  # where invoke is not reached: a closed stdout, --help
+        tell(error)
+        sys.exit(exit_codes.FAILED)
+
+
+def tell(error: PenstockError) -> None:
+    """One line on stderr."""
+    click.echo(f"penstock: error: {error}", err=True)

@@ -6,7 +6,6 @@ refused request. Sending again after a lost answer is safe: rows with the same k
 
 import http.client
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,11 +16,9 @@ from isal import igzip
 
 from common.clock import Clock, SystemClock
 from common.errors import InvalidRequest, PenstockError, Unavailable
-
-TOKEN_HEADER = "X-Penstock-Write-Token"
+from common.token import TOKEN_HEADER
 
 _RETRIED = (429, 502, 503, 504)
-_COUNT = re.compile(r"(\d+) of \d+ lines refused")
 _PAUSE_S = 0.25
 _PAUSE_S_MAX = 8.0
 _ANSWER_S_MIN = 1.0
@@ -177,6 +174,6 @@ def _refused_lines(body: bytes) -> list[RefusedLine]:
 
 
 def _refused_count(body: bytes, told: list[RefusedLine]) -> int:
-    """The message counts all; `data` holds the first of them."""
-    counted = _COUNT.search(_message(body))
-    return int(counted[1]) if counted else len(told)
+    """`refused_count` counts all; `data` holds the first of them."""
+    counted = _document(body).get("refused_count")
+    return counted if isinstance(counted, int) else len(told)

@@ -4,7 +4,6 @@ One `up` for each folder: cluster.lock is locked (flock) for as long as the supe
 names its pid and start time for whoever comes second.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.config import ClusterConfig
+from common.disk import LocalDisk, Locked
 from common.errors import Misconfigured
 
 LOCK = "cluster.lock"
@@ -46,34 +46,26 @@ def make(cluster: ClusterConfig) -> Path:
 @contextmanager
 def held(folder: Path, now_ns: int) -> Iterator[None]:
     """Hold the folder for this process. Raises Misconfigured naming the pid that holds it, and since when."""
+    holder = {"pid": os.getpid(), "since": datetime.fromtimestamp(now_ns // 10**9, UTC).isoformat()}
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise Misconfigured(f"{folder / LOCK}: {error.strerror}; make it writable, or correct --data") from None
-    try:
-        _lock(descriptor, folder)
-        holder = {"pid": os.getpid(), "since": datetime.fromtimestamp(now_ns // 10**9, UTC).isoformat()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock = LocalDisk().lock(str(folder / LOCK), json.dumps(holder).encode())
+    except Locked as locked:
         raise Misconfigured(
-            f"data folder {folder} is held by another `penstock up`: {_holder(descriptor)}; stop that one, or give "
+            f"data folder {folder} is held by another `penstock up`: {_shown(locked.holder)}; stop that one, or give "
             "another folder with --data",
             folder=str(folder),
         ) from None
-
-
-def _holder(descriptor: int) -> str:
+    except OSError as error:
+        raise Misconfigured(f"{folder / LOCK}: {error.strerror}; make it writable, or correct --data") from None
     try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
-        return f"pid {holder['pid']} since {holder['since']}"
+        yield
+    finally:
+        lock.close()
+
+
+def _shown(holder: bytes) -> str:
+    try:
+        values = json.loads(holder)
+        return f"pid {values['pid']} since {values['since']}"
     except (ValueError, KeyError, TypeError):
         return "it is just starting"

@@ -25,6 +25,8 @@ from common.errors import Misconfigured, PenstockError
 from penstock import ports
 
 NAMESPACE = "metrics"
+MADE = ("penstock-data", "cluster.log", "cluster.out")
+"""In the folder: the cluster's data, its log, and what it printed."""
 SQL = (
     "SELECT time, cpu, user_s, system_s FROM live_cpu ORDER BY time DESC, cpu LIMIT 6",
     "SELECT count(*) AS rows, count(DISTINCT hostname) AS hosts, max(time) AS newest FROM cpu",
@@ -63,9 +65,7 @@ class DemoCluster:
     """`penstock up` as a process of its own, on free ports."""
 
     def __init__(self, folder: Path) -> None:
-        self.data = folder / "penstock-data"
-        self.log = folder / "cluster.log"
-        self._output = folder / "cluster.out"
+        self.data, self.log, self._output = (folder / name for name in MADE)
         cluster = ClusterConfig(data=str(self.data))
         router, ingester = ports.settle(
             cluster.sequencers, RouterConfig(port=0), IngesterConfig(http_port=0, flight_port=0)

@@ -43,8 +43,8 @@ def stages(
     return [routers, ingesters]
 
 
-def welcome(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConfig) -> str:
-    """Addresses, and three commands to try that work as they stand."""
+def welcome(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConfig, penstock: str = "penstock") -> str:
+    """Addresses, and three commands to try that work as they stand. penstock: how it is typed here."""
     url = f"http://{reachable(router.host)}:{router.port}"
     host, last = reachable(ingester.host), cluster.sequencers - 1
     return f"""
@@ -54,8 +54,8 @@ penstock is ready: {cluster.sequencers} sequencers, store {cluster.store_url}
 
 Try:
   curl -i '{url}/api/v2/write?bucket=metrics' --data-binary 'weather,city=Basel temperature=21.5'
-  penstock query "SELECT * FROM weather" --namespace metrics{_flags(cluster, "data", "store")}
-  penstock status{_flags(cluster, "data", "store", "write_buffer")}
+  {penstock} query "SELECT * FROM weather" --namespace metrics{_flags(cluster, "data", "store")}
+  {penstock} status{_flags(cluster, "data", "store", "write_buffer")}
 Ctrl-C stops the cluster in order.
 """
 

@@ -65,6 +65,7 @@ class Figures:
     errors: list[str] = field(default_factory=list)
     latencies_s: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    interrupted: bool = False
 
     def report(self) -> dict[str, float | int | list[str]]:
         """For people and scripts: rows, rows/s, MB/s (10^6 bytes of line protocol), latencies in ms."""
@@ -100,9 +101,13 @@ class LoadRun:
         self._figures = Figures()
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._failure: Exception | None = None
 
     def run(self) -> Figures:
-        """Until the bounds are reached or Ctrl-C. An error ends its worker and stands in the figures."""
+        """Until the bounds are reached or Ctrl-C. A PenstockError ends its worker and stands in the figures.
+
+        Whatever else ends a worker ends the run, and is raised here.
+        """
         started_s = self._clock.monotonic_s()
         workers = [
             threading.Thread(target=self._work, args=(worker, started_s), daemon=True)
@@ -115,7 +120,10 @@ class LoadRun:
                 thread.join()
         except KeyboardInterrupt:
             self._stop.set()
+            self._figures.interrupted = True
             self._figures.errors.append("stopped by Ctrl-C")
+        if self._failure is not None:
+            raise self._failure
         self._figures.seconds = self._clock.monotonic_s() - started_s
         return self._figures
 
@@ -131,6 +139,9 @@ class LoadRun:
         except PenstockError as error:
             with self._lock:
                 self._figures.errors.append(str(error))
+        except Exception as error:  # noqa: BLE001  raised by run: in a thread nobody would hear of it
+            self._failure = error
+            self._stop.set()
 
     def _in_time(self, sent: int, started_s: float) -> bool:
         """Wait until the rate allows more; False once the run is over."""

@@ -6,7 +6,7 @@ claim anew, until its time is over; an answer from an older epoch than the claim
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,9 +18,12 @@ from common.ids import NO_MANIFEST, ManifestNumber, Offset, SequencerId
 from common.objectstore import ObjectStore, run
 from ingester.persist import manifest
 from ingester.persist.manifest_state import ManifestState
-from ingester.query import META_EPOCH, META_MANIFEST, Ticket
+from ingester.query import META_APPLIED, META_EPOCH, META_MANIFEST, META_NEWEST, Ticket
 
 RETRY_S = 0.2
+ANSWER_S = 2.0
+"""An ingester that waits until the deadline still has to say how far it got."""
+_NO_TABLE = ""
 T = TypeVar("T")
 
 
@@ -32,6 +35,15 @@ class SequencerRows:
     state: ManifestState
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An ingester answered with what it had: applied, of the buffer's next offset when it was asked."""
+
+    sequencer: SequencerId
+    applied_offset: Offset
+    next_offset: Offset
+
+
 class SequencerClient:
     """Asks one sequencer's ingester. Not shared between threads."""
 
@@ -41,6 +53,8 @@ class SequencerClient:
         self._sequencer = sequencer
         self._wait_for = wait_for
         self._deadline_s = deadline_s
+        self.behind: Behind | None = None
+        """Of the newest answer that was not of everything; a sequencer that is waited for is never behind."""
         self._state = run(manifest.load(sequencer), store)
 
     @property
@@ -49,10 +63,12 @@ class SequencerClient:
         return self._state
 
     def tables(self, namespace: str) -> set[str]:
-        """Tables of `namespace` with files or rows in memory."""
+        """Tables of `namespace` with files or rows in memory, those that `wait_for` made included."""
+        if self._wait_for is not None:
+            self.rows(namespace, _NO_TABLE)  # waits, which the list of tables cannot be asked to
         answer = self._ask(lambda client, options: next(iter(client.do_action(("tables", b""), options))))
         found = json.loads(answer.body.to_pybytes())
-        self._complement(int(found[META_EPOCH.decode()]), ManifestNumber(int(found[META_MANIFEST.decode()])))
+        self._take({name.encode(): str(value).encode() for name, value in found.items()})
         in_memory = {table for name, table in found["tables"] if name == namespace}
         return stored_tables(self._state, namespace) | in_memory
 
@@ -63,9 +79,16 @@ class SequencerClient:
             Ticket(namespace, table, wait_for_offset=self._wait_for, timeout_s=left_s).to_bytes()
         )
         rows = self._ask(lambda client, options: client.do_get(ticket, options).read_all())
-        marks = rows.schema.metadata
-        self._complement(int(marks[META_EPOCH]), ManifestNumber(int(marks[META_MANIFEST])))
+        self._take(rows.schema.metadata)
         return SequencerRows(rows, self._state)
+
+    def _take(self, marks: Mapping[bytes, bytes]) -> None:
+        """The marks of one answer."""
+        self._complement(int(marks[META_EPOCH]), ManifestNumber(int(marks[META_MANIFEST])))
+        applied = Offset(int(marks[META_APPLIED]))
+        newest = Offset(int(marks.get(META_NEWEST, marks[META_APPLIED])))
+        if applied < newest and self._wait_for is None:
+            self.behind = Behind(self._sequencer, applied, newest)
 
     def _complement(self, epoch: int, number: ManifestNumber) -> None:
         """Take the manifest at exactly the number that an answer complements."""
@@ -81,7 +104,7 @@ class SequencerClient:
                 if self._state.number == NO_MANIFEST:
                     raise Unavailable("no ingester ever claimed it")
                 with pyarrow.flight.connect(f"grpc://{self._state.flight_address}") as client:
-                    return question(client, pyarrow.flight.FlightCallOptions(timeout=max(0.1, left_s)))
+                    return question(client, pyarrow.flight.FlightCallOptions(timeout=max(0.1, left_s) + ANSWER_S))
             except pa.ArrowInvalid as error:
                 raise InvalidRequest(str(error)) from error
             except (pyarrow.flight.FlightError, pa.ArrowException, Unavailable) as error:
@@ -92,6 +115,8 @@ class SequencerClient:
 
     def _silent(self, error: Exception) -> Unavailable:
         reason = str(error).split(". gRPC client debug context")[0]
+        if "has applied up to" in reason:
+            return Unavailable(reason.removeprefix("Flight returned unavailable error, with message: "))
         return Unavailable(
             f"sequencer {self._sequencer}: its ingester at {self._state.flight_address or 'no known address'} does not "
             f"answer ({reason}). Rows that are not persisted yet would be missing: start it, or read only what is "

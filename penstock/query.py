@@ -6,16 +6,15 @@ merged by the rule persists use (later wins, field by field); all other files ar
 """
 
 import itertools
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from common.errors import InvalidRequest
 from common.ids import Offset, SequencerId
@@ -24,19 +23,15 @@ from common.schema import DAY_NS, TIME, ColumnType, columns_of, union
 from ingester.persist import manifest
 from ingester.persist.manifest_state import StoredFile
 from ingester.persist.merge import merge
-from penstock.memory_rows import SequencerClient, SequencerRows, stored_rows, stored_tables
+from penstock.memory_rows import Behind, SequencerClient, SequencerRows, stored_rows, stored_tables
+from penstock.sql import Sources, execute, quoted, read_stored
 
 TIMEOUT_S = 10.0
 PARALLEL = 16
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where one table's rows stand. files: to be read as they are. merged: rows of overlapping partitions."""
-
-    files: list[StoredFile] = field(default_factory=list)
-    merged: list[pa.Table] = field(default_factory=list)
-    tags: set[str] = field(default_factory=set)
+_CATALOG = re.compile(
+    r"\b(show|describe|information_schema|duckdb_tables|duckdb_columns|duckdb_views)\b", re.IGNORECASE
+)
+"""Statements about the tables there are: every table is loaded for them, not only those named."""
 
 
 def query(
@@ -48,10 +43,12 @@ def query(
     token: Mapping[SequencerId, Offset] | None = None,
     timeout_s: float = TIMEOUT_S,
     stored_only: bool = False,
+    on_behind: Callable[[Behind], None] = lambda behind: None,
 ) -> pa.Table:
     """The result of one SQL statement over the tables of `namespace`, in DuckDB's dialect.
 
     token: offsets of a write token (common/token.py) that must be applied first. timeout_s: for ingesters to answer.
+    on_behind: told, before the statement runs, of each ingester that gave less than the buffer held.
     Raises InvalidRequest for SQL that DuckDB refuses or an unknown namespace, Unavailable naming the sequencer that
     lags or does not answer.
     """
@@ -65,12 +62,19 @@ def query(
         asked = [_live(store, SequencerId(sequencer), token or {}, deadline_s) for sequencer in known]
     with ThreadPoolExecutor(PARALLEL) as pool:
         tables = sorted(set().union(*pool.map(lambda each: each.tables(namespace), asked)))
-        wanted = _named(tables, sql)
+        wanted = _all_of(tables) if _CATALOG.search(sql) else _named(tables, sql)
         sources = {}
         for table in wanted:
             parts = pool.map(lambda each, table=table: each.rows(namespace, table), asked)
             sources[table] = table_sources(namespace, table, list(parts), store)
-    return _run(sql, sources, store, _hint(namespace, tables))
+    for behind in filter(None, (each.behind() for each in asked)):
+        on_behind(behind)
+    return execute(sql, sources, store, _hint(namespace, tables, stored_only))
+
+
+def _all_of(tables: Iterable[str]) -> list[str]:
+    """Every table; of those that differ in case only, the first."""
+    return list({table.lower(): table for table in reversed(list(tables))}.values())
 
 
 def _named(tables: Iterable[str], sql: str) -> list[str]:
@@ -78,18 +82,22 @@ def _named(tables: Iterable[str], sql: str) -> list[str]:
 
     SQL's names ignore case: of tables that differ in nothing else the one written exactly so is taken.
     """
-    text = sql.lower()
     named: dict[str, list[str]] = {}
     for table in tables:
-        if table.lower() in text or _quoted(table).lower() in text:
+        if re.search(_name_pattern(table), sql, re.IGNORECASE):
             named.setdefault(table.lower(), []).append(table)
     return [_only(alike, sql) for alike in named.values()]
+
+
+def _name_pattern(table: str) -> str:
+    """The name as a word of its own, or in double quotes."""
+    return rf'(?<![\w$]){re.escape(table)}(?![\w$])|"{re.escape(quoted(table))}"'
 
 
 def _only(alike: list[str], sql: str) -> str:
     if len(alike) == 1:
         return alike[0]
-    exact = [table for table in alike if table in sql or _quoted(table) in sql]
+    exact = [table for table in alike if re.search(_name_pattern(table), sql)]
     if len(exact) != 1:
         raise InvalidRequest(
             f"tables {' and '.join(alike)} differ in case only, which SQL ignores: write one of them exactly, and the "
@@ -102,11 +110,12 @@ def _only(alike: list[str], sql: str) -> str:
 class _Asked:
     tables: Callable[[str], set[str]]
     rows: Callable[[str, str], SequencerRows]
+    behind: Callable[[], Behind | None] = lambda: None
 
 
 def _live(store: ObjectStore, sequencer: SequencerId, token: Mapping[SequencerId, Offset], deadline_s: float) -> _Asked:
     client = SequencerClient(store, sequencer, token.get(sequencer), deadline_s)
-    return _Asked(client.tables, client.rows)
+    return _Asked(client.tables, client.rows, lambda: client.behind)
 
 
 def _stored(store: ObjectStore, sequencer: SequencerId) -> _Asked:
@@ -148,7 +157,7 @@ def _add_partition(sources: Sources, files: list[StoredFile], in_memory: pa.Tabl
     overlap = any(first[1] >= second[0] for first, second in itertools.pairwise(sorted(ranges)))
     if not overlap:
         sources.files.extend(files)
-    parts = [_read(file, store) for file in files] if overlap else []
+    parts = [read_stored(file, store) for file in files] if overlap else []
     if in_memory is not None:
         parts.append(in_memory)
     if parts:
@@ -157,57 +166,9 @@ def _add_partition(sources: Sources, files: list[StoredFile], in_memory: pa.Tabl
         sources.merged.append(merge(parts, columns, sort_key).rows)
 
 
-def _read(file: StoredFile, store: ObjectStore) -> pa.Table:
-    return pq.read_table(pa.BufferReader(store.get(file.path)))
-
-
-def _run(sql: str, sources: Mapping[str, Sources], store: ObjectStore, hint: str) -> pa.Table:
-    with duckdb.connect() as connection:
-        for number, (table, found) in enumerate(sources.items()):
-            _make_view(connection, number, table, found, store)
-        try:
-            return connection.sql(sql).to_arrow_table()
-        except AttributeError:
-            raise InvalidRequest("the statement returns no rows: give one SELECT") from None
-        except duckdb.Error as error:
-            raise InvalidRequest(f"{str(error).strip()}\n{hint}", sql=sql) from None
-
-
-def _make_view(
-    connection: duckdb.DuckDBPyConnection, number: int, table: str, sources: Sources, store: ObjectStore
-) -> None:
-    selects = []
-    local = [path for file in sources.files if (path := store.local_path(file.path))]
-    if local:
-        paths = ", ".join(f"'{_quoted(path, chr(39))}'" for path in local)
-        selects.append(f"SELECT * FROM read_parquet([{paths}], union_by_name = true, hive_partitioning = false)")
-    fetched = [_read(file, store) for file in sources.files if store.local_path(file.path) is None]
-    tables = [*fetched, *sources.merged]
-    if tables:
-        rows = pa.concat_tables([_plain(part) for part in tables], promote_options="default")
-        connection.register(f"penstock_rows_{number}", rows)
-        selects.append(f"SELECT * FROM penstock_rows_{number}")
-    union_all = " UNION ALL BY NAME ".join(selects)
-    names = connection.sql(union_all).columns
-    tags = sorted(sources.tags & set(names))
-    ordered = [TIME, *tags, *sorted(set(names) - {TIME, *tags})]
-    listed = ", ".join(f'"{_quoted(name)}"' for name in ordered)
-    connection.execute(f'CREATE VIEW "{_quoted(table)}" AS SELECT {listed} FROM ({union_all})')
-
-
-def _plain(rows: pa.Table) -> pa.Table:
-    """Tags as plain strings: tables whose dictionaries differ can then stand in one."""
-    schema = pa.schema(
-        [pa.field(f.name, pa.utf8() if pa.types.is_dictionary(f.type) else f.type, f.nullable) for f in rows.schema]
-    )
-    return rows.cast(schema)
-
-
-def _quoted(name: str, quote: str = '"') -> str:
-    return name.replace(quote, quote * 2)
-
-
-def _hint(namespace: str, tables: list[str]) -> str:
+def _hint(namespace: str, tables: list[str], stored_only: bool) -> str:
+    if not tables and stored_only:
+        return f"Namespace {namespace!r} has no persisted tables: without --stored-only rows in memory are seen, too."
     if not tables:
         return f"Namespace {namespace!r} has no tables: nothing was written to it yet, or its name is another."
     shown = ", ".join(tables[:20]) + (", …" if len(tables) > 20 else "")

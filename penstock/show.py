@@ -12,12 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-FORMATS = ("table", "csv", "json")
 WIDTH_MAX = 60
 
 
 def render(rows: pa.Table, form: str) -> str:
-    """`rows` as text, ending in a newline. form: one of FORMATS.
+    """`rows` as text, ending in a newline. form: one of FORMATS (formats.py).
 
     A column name that stands twice gets a number behind it. Lists, structs and other nested values are JSON; what JSON
     has no word for (NaN, infinities) is null in JSON.

@@ -2,18 +2,18 @@
 
 Three sources, each of which may be missing: the write buffer (first and next offset), the sequencer's manifest in the
 store (persisted, files, epoch, address), and the ingester itself (state, applied, rows buffered). An ingester that does
-not answer is `down`; what only it could say is unknown, shown as `-`.
+not answer is `down`; one whose manifest is damaged is `corrupt`. What nobody could say is unknown, shown as `-`.
 """
 
 import http.client
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from common.errors import InvalidRequest, Unavailable
+from common.errors import DataCorrupt, InvalidRequest, Unavailable
 from common.ids import SequencerId
 from common.objectstore import ObjectStore, run
 from ingester.persist import manifest
@@ -21,6 +21,7 @@ from ingester.persist.manifest_state import ManifestState
 from writebuffer.contract import Backend, Offsets, Reader
 
 DOWN = "down"
+CORRUPT = "corrupt"
 _TIMEOUT_S = 2.0
 _PARALLEL = 16
 
@@ -31,25 +32,30 @@ class SequencerStatus:
 
     sequencer: int
     state: str
-    epoch: int
+    epoch: int | None
     first: int | None
-    persisted: int
+    persisted: int | None
     applied: int | None
     next: int | None
     lag: int | None
     rows_buffered: int | None
-    files: int
+    files: int | None
 
 
-def gather(store: ObjectStore, sequencers: int, backend: Backend) -> list[SequencerStatus]:
-    """One status for each of 0..sequencers-1. Raises Unavailable when the store cannot be read."""
+def gather(
+    store: ObjectStore, sequencers: int, backend: Backend, on_corrupt: Callable[[DataCorrupt], None]
+) -> list[SequencerStatus]:
+    """One status for each of 0..sequencers-1. Raises Unavailable when the store cannot be read.
+
+    on_corrupt: told of each manifest that is not what was written.
+    """
     known = [SequencerId(number) for number in range(sequencers)]
     with ExitStack() as stack:
         reader = _reader(backend)
         if reader is not None:
             stack.callback(reader.close)
         pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL))
-        return list(pool.map(lambda sequencer: _one(sequencer, store, reader), known))
+        return list(pool.map(lambda sequencer: _one(sequencer, store, reader, on_corrupt), known))
 
 
 def merge(state: ManifestState, offsets: Offsets | None, answer: dict[str, Any] | None) -> SequencerStatus:
@@ -97,9 +103,32 @@ def _cell(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _one(sequencer: SequencerId, store: ObjectStore, reader: Reader | None) -> SequencerStatus:
-    state = run(manifest.load(sequencer), store)
-    return merge(state, _offsets(reader, sequencer), _ask(state.http_address))
+def _one(
+    sequencer: SequencerId, store: ObjectStore, reader: Reader | None, on_corrupt: Callable[[DataCorrupt], None]
+) -> SequencerStatus:
+    offsets = _offsets(reader, sequencer)
+    try:
+        state = run(manifest.load(sequencer), store)
+    except DataCorrupt as error:
+        on_corrupt(error)
+        return _corrupt(sequencer, offsets)
+    return merge(state, offsets, _ask(state.http_address))
+
+
+def _corrupt(sequencer: SequencerId, offsets: Offsets | None) -> SequencerStatus:
+    """What the log alone says: the ingester's address stands in the manifest."""
+    return SequencerStatus(
+        sequencer=sequencer,
+        state=CORRUPT,
+        epoch=None,
+        first=offsets.first_offset if offsets else None,
+        persisted=None,
+        applied=None,
+        next=offsets.next_offset if offsets else None,
+        lag=None,
+        rows_buffered=None,
+        files=None,
+    )
 
 
 def _reader(backend: Backend) -> Reader | None:

@@ -7,43 +7,23 @@ one kills what is left at once, which loses nothing that was acknowledged. A chi
 
 import asyncio
 import signal
-import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from common.clock import Clock
 from penstock import exit_codes
 from penstock.child import Child, ChildSpec, GivenUp
+from penstock.mergedlog import MergedLog
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_S = 10.0
 """How often it is said which children are still waited for."""
 
 
-class MergedLog:
-    """Lines of several processes on stderr, each behind its process's name."""
-
-    def __init__(self, names: Sequence[str], clock: Clock) -> None:
-        self._width = max(map(len, [*names, "penstock"]))
-        self._clock = clock
-
-    def write(self, name: str, line: str) -> None:
-        try:
-            print(f"{name:<{self._width}} | {line}", file=sys.stderr, flush=True)
-        except OSError:
-            return  # nobody reads the log any more; the cluster goes on
-
-    def say(self, text: str) -> None:
-        """A line of the supervisor itself."""
-        now = datetime.fromtimestamp(self._clock.now_ns() / 1e9, UTC)
-        self.write("penstock", f"{now.isoformat(timespec='milliseconds')} {text}")
-
-
 class Supervisor:
     """`run` starts all children and returns the exit code. `on_ready` is called once, when all have been ready."""
 
     def __init__(self, stages: Sequence[Sequence[ChildSpec]], clock: Clock, on_ready: Callable[[], None]) -> None:
-        self._log = MergedLog([spec.name for stage in stages for spec in stage], clock)
+        self._log = MergedLog([spec.name for stage in stages for spec in stage])
         self._stages = [[self._child(spec, clock) for spec in stage] for stage in stages]
         self._children = [child for stage in self._stages for child in stage]
         self._on_ready = on_ready
@@ -55,6 +35,12 @@ class Supervisor:
 
     async def run(self) -> int:
         """Until a signal, or until a child is given up. 0 after an ordered stop."""
+        try:
+            return await self._run()
+        finally:
+            self._log.close()
+
+    async def _run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._signalled, number)

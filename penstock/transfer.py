@@ -3,10 +3,14 @@
 Lines are counted as an editor counts them, so that a refused line is found by its number in the file.
 """
 
+import gzip
+import io
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
+from common.clock import Clock
 from common.errors import InvalidRequest
 from common.ids import Offset, SequencerId
 from common.token import format_token, parse_token
@@ -15,6 +19,7 @@ from router.lineprotocol.lines import split_lines
 
 BODY_BYTES_MAX = 1_000_000
 """Of one body, newlines included."""
+NOTE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,42 @@ def send(
     on_sent: Callable[[int], None],
     on_refused: Callable[[RefusedLine], None],
 ) -> None:
-    """Send all of `file`, counting into `outcome`, which is right also when an error ends it half way."""
+    """Send all of `file`, counting into `outcome`, which is right also when an error ends it half way.
+
+    on_sent: told the bytes of each body. Raises InvalidRequest for a line too long and for damaged gzip.
+    """
     for body in bodies(file):
         for refused in outcome.add(body, write(body.data)):
             on_refused(refused)
         on_sent(len(body.data))
+
+
+def is_gzip(file: io.BufferedReader) -> bool:
+    """By its first bytes, which are no text and stay to be read."""
+    return file.peek(2)[:2] == b"\x1f\x8b"
+
+
+def unzipped(file: BinaryIO) -> BinaryIO:
+    """The bytes that a gzip file packs, read as they are asked for."""
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+
+
+class RetryNotes:
+    """Says why a body is sent again: at once when the reason is another than before, else every NOTE_S."""
+
+    def __init__(self, url: str, say: Callable[[str], None], clock: Clock) -> None:
+        self._url = url
+        self._say = say
+        self._clock = clock
+        self._reason = ""
+        self._said_s = 0.0
+
+    def __call__(self, reason: str, pause_s: float) -> None:
+        now_s = self._clock.monotonic_s()
+        if reason == self._reason and now_s < self._said_s + NOTE_S:
+            return
+        self._reason, self._said_s = reason, now_s
+        self._say(f"{self._url}: {reason}; again in {pause_s:g} s")
 
 
 def bodies(file: BinaryIO, bytes_max: int = BODY_BYTES_MAX) -> Iterator[Body]:
@@ -79,12 +115,19 @@ def bodies(file: BinaryIO, bytes_max: int = BODY_BYTES_MAX) -> Iterator[Body]:
     Twice as much is looked at as is cut off: a string that holds newlines is seen whole, or is no legal string.
     """
     held, first_line = b"", 1
-    while held := held + file.read(2 * bytes_max - len(held)):
+    while held := held + _read(file, 2 * bytes_max - len(held)):
         end, rows = _whole_lines(held, bytes_max, first_line)
         if rows:
             yield Body(held[:end], first_line, rows)
         first_line += held.count(b"\n", 0, end)
         held = held[end:]
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    try:
+        return file.read(size)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InvalidRequest(f"the gzip file is damaged or cut off ({error}): look at it with gunzip -t") from None
 
 
 def _whole_lines(held: bytes, bytes_max: int, first_line: int) -> tuple[int, int]:

@@ -25,10 +25,12 @@ def command(folder: Path | None, samples: int, rows: int) -> None:
     same rows again, replays a sequencer, stops in order, and shows where the Parquet files are. The exit code is not 0
     when anything is not as it should be.
     """
+    import shlex
     import tempfile
 
     from penstock import demo
 
-    folder = folder or Path(tempfile.mkdtemp(prefix="penstock-demo-"))
-    demo.run(folder, samples=samples, load_rows=rows)
-    click.echo(f"\nAll steps held. The folder stays: {folder}")
+    scratch = folder or Path(tempfile.mkdtemp(prefix="penstock-demo-"))
+    demo.run(scratch, samples=samples, load_rows=rows)
+    made = [scratch / name for name in demo.MADE] if folder else [scratch]
+    click.echo(f"\nAll steps held. What it made stays, until you remove it:\n  rm -rf {shlex.join(map(str, made))}")

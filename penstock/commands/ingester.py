@@ -8,6 +8,7 @@ from common.config import ClusterConfig, IngesterConfig
 from common.errors import Misconfigured
 from common.ids import SequencerId
 from penstock.options import SectionedCommand, settings
+from penstock.shared import require_shared
 from penstock.supervised import stop_with_supervisor
 
 
@@ -19,12 +20,16 @@ def command(cluster: ClusterConfig, ingester: IngesterConfig, sequencer: int) ->
 
     It follows the sequencer's stream, keeps recent rows queryable, and persists them as Parquet. SIGTERM persists what
     is buffered; a second one stops at once, which is always safe.
+
+    One ingester at a time holds a sequencer: starting a second one supersedes the first, which then stops with exit
+    code 4. Rows are neither lost nor stored twice by it.
     """
     if not 0 <= sequencer < cluster.sequencers:
         raise Misconfigured(
             f"--sequencer {sequencer}: the cluster has {cluster.sequencers} sequencers (0..{cluster.sequencers - 1})",
             sequencer=sequencer,
         )
+    require_shared(cluster)
     from ingester.main import run
 
     stop_with_supervisor()

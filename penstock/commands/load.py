@@ -79,6 +79,8 @@ def command(
 
         figures = LoadRun(plan, connect, clock, bar.advance).run()
     _print(figures.report(), as_json, to_stderr=output is not None)
+    if figures.interrupted:
+        sys.exit(exit_codes.INTERRUPTED)
     sys.exit(exit_codes.FAILED if figures.errors or figures.refused else exit_codes.OK)
 
 
@@ -94,10 +96,17 @@ def _nanoseconds(start: datetime) -> int:
 
 
 def _writing_to(output: BinaryIO) -> "Send":
+    from common.errors import PenstockError
     from penstock.client import Written
 
     def send(body: bytes) -> Written:
-        output.write(body)
+        try:
+            output.write(body)
+            output.flush()
+        except BrokenPipeError:  # the reader has enough
+            raise
+        except OSError as error:
+            raise PenstockError(f"--output {output.name}: {error.strerror}") from None
         return Written("")
 
     return send

@@ -1,12 +1,16 @@
 """`penstock query`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from common.config import ClusterConfig
 from penstock import datafolder
+from penstock.formats import FORMATS
 from penstock.options import SectionedCommand, namespace_option, settings
 
-FORMATS = ("table", "csv", "json")
+if TYPE_CHECKING:
+    from penstock.memory_rows import Behind
 
 
 @click.command(cls=SectionedCommand)
@@ -45,5 +49,22 @@ def command(
     datafolder.require(cluster)
     offsets = parse_token(token) if token else None
     store, joined = open_cluster(cluster)
-    rows = query(sql, namespace, store, joined.sequencers, token=offsets, timeout_s=timeout_s, stored_only=stored_only)
+    rows = query(
+        sql,
+        namespace,
+        store,
+        joined.sequencers,
+        token=offsets,
+        timeout_s=timeout_s,
+        stored_only=stored_only,
+        on_behind=_warn,
+    )
     click.echo(render(rows, form), nl=False)
+
+
+def _warn(behind: "Behind") -> None:
+    click.echo(
+        f"sequencer {behind.sequencer} is behind: applied {behind.applied_offset} of {behind.next_offset}; rows may be "
+        "missing (bring --token to wait)",
+        err=True,
+    )

@@ -1,6 +1,7 @@
 """`penstock replay`."""
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +10,9 @@ from common.errors import InvalidRequest
 from common.ids import Offset, SequencerId
 from penstock import datafolder
 from penstock.options import SectionedCommand, settings
+
+if TYPE_CHECKING:
+    from ingester.replay import ReplayReport
 
 
 @click.command(cls=SectionedCommand)
@@ -32,35 +36,41 @@ def command(
             "replay into a live store is not built yet: rows would have to go through the running ingester. "
             "Add --dry-run to see what the records hold and how much of it is durable"
         )
+    if to_offset is not None and to_offset < from_offset:
+        raise InvalidRequest(
+            f"--to-offset {to_offset} is below --from-offset {from_offset}: give a higher one, or none for the end now"
+        )
+    datafolder.require(cluster)
+    report = _read_again(cluster, SequencerId(sequencer), Offset(from_offset), to_offset)
+    click.echo(json.dumps(report.to_json()) if as_json else _text(report))
+
+
+def _read_again(
+    cluster: ClusterConfig, sequencer: SequencerId, from_offset: Offset, to_offset: int | None
+) -> "ReplayReport":
     from common.objectstore import run
     from ingester.persist import manifest
-    from ingester.replay import dry_run as read_again
+    from ingester.replay import dry_run
     from penstock.existing import open_cluster
     from penstock.progress import Progress
     from writebuffer.connect import connect
 
-    datafolder.require(cluster)
     store, joined = open_cluster(cluster)
     if sequencer >= joined.sequencers:
         raise InvalidRequest(f"sequencer {sequencer}: the cluster has {joined.sequencers} (0..{joined.sequencers - 1})")
     reader = connect(cluster.write_buffer_url).open_reader()
     try:
-        state = run(manifest.load(SequencerId(sequencer)), store)
-        end = reader.offsets(SequencerId(sequencer)).next_offset
-        with Progress("record", total=max(0, min(end, to_offset or end) - from_offset)) as progress:
-            report = read_again(
-                reader,
-                state,
-                Offset(from_offset),
-                None if to_offset is None else Offset(to_offset),
-                progress.advance,
-            )
+        state = run(manifest.load(sequencer), store)
+        next_offset = reader.offsets(sequencer).next_offset
+        end = next_offset if to_offset is None else Offset(min(to_offset, next_offset))
+        with Progress("record", total=max(0, end - from_offset)) as progress:
+            return dry_run(reader, state, from_offset, end, progress.advance)
     finally:
         reader.close()
-    if as_json:
-        click.echo(json.dumps(report.to_json()))
-        return
-    click.echo(
+
+
+def _text(report: "ReplayReport") -> str:
+    return (
         f"sequencer {report.sequencer}: offsets {report.from_offset} to {report.next_offset}, nothing changed\n"
         f"  records            {report.records:>12,}   {report.bytes:,} bytes\n"
         f"  rows               {report.rows:>12,}\n"

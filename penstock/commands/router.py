@@ -6,6 +6,7 @@ import click
 
 from common.config import ClusterConfig, RouterConfig
 from penstock.options import SectionedCommand, settings
+from penstock.shared import require_shared
 from penstock.supervised import stop_with_supervisor
 
 
@@ -17,6 +18,7 @@ def command(cluster: ClusterConfig, router: RouterConfig) -> None:
     It accepts writes over HTTP, puts each series on one sequencer and answers once the write buffer has made the write
     durable. SIGTERM finishes the requests in flight; a second one stops at once, which is always safe.
     """
+    require_shared(cluster)
     from router.main import run
 
     stop_with_supervisor()

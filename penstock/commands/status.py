@@ -21,14 +21,22 @@ def command(cluster: ClusterConfig, as_json: bool) -> None:
     applied        one past the newest offset that the ingester has taken in
     lag            next - applied
 
-    The exit code is 1 when an ingester does not answer; its state is then `down`.
+    The exit code is 1 when an ingester does not answer; its state is then `down`; it is 5 when a manifest is
+    damaged, and the state `corrupt`.
     """
+    from common.errors import DataCorrupt
     from penstock import datafolder, status
+    from penstock.cli import tell
     from penstock.existing import open_cluster
     from writebuffer.connect import connect
 
     datafolder.require(cluster)
     store, joined = open_cluster(cluster)
-    statuses = status.gather(store, joined.sequencers, connect(cluster.write_buffer_url))
+    corrupt: list[DataCorrupt] = []
+    statuses = status.gather(store, joined.sequencers, connect(cluster.write_buffer_url), corrupt.append)
     click.echo(status.to_json(statuses) if as_json else status.table(statuses))
+    for error in corrupt:
+        tell(error)
+    if corrupt:
+        sys.exit(exit_codes.CORRUPT)
     sys.exit(exit_codes.FAILED if any(one.state == status.DOWN for one in statuses) else exit_codes.OK)

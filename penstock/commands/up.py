@@ -6,6 +6,7 @@ import click
 
 from common.config import ClusterConfig, IngesterConfig, RouterConfig
 from penstock.options import SectionedCommand, settings
+from penstock.shared import require_shared
 
 
 @click.command(cls=SectionedCommand)
@@ -22,7 +23,15 @@ def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConf
     from common.clock import SystemClock
     from penstock import datafolder, embedded, ports
     from penstock.supervisor import Supervisor
+    from penstock.typed import typed_command
+    from writebuffer.connect import connect
 
+    require_shared(cluster)
+    connect(cluster.write_buffer_url)
+    if (
+        not cluster.data_folder.exists()
+    ):  # no folder is made for ports that are taken; else its holder is the better reason
+        ports.settle(cluster.sequencers, router, ingester)
     clock = SystemClock()
     with datafolder.held(datafolder.make(cluster), clock.now_ns()):
         router, ingester = ports.settle(cluster.sequencers, router, ingester)
@@ -31,7 +40,7 @@ def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConf
         async def supervise() -> int:
             stages = embedded.stages(cluster, router, ingester)
             return await Supervisor(
-                stages, clock, lambda: click.echo(embedded.welcome(cluster, router, ingester))
+                stages, clock, lambda: click.echo(embedded.welcome(cluster, router, ingester, typed_command()))
             ).run()
 
         code = asyncio.run(supervise())

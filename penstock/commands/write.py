@@ -1,8 +1,9 @@
 """`penstock write`."""
 
+import io
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
@@ -27,27 +28,31 @@ if TYPE_CHECKING:
 @timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(file: BinaryIO, namespace: str, url: str, precision: str, timeout_s: float, as_json: bool) -> None:
-    """Send line protocol from FILE, or from stdin with `-`.
+    """Send line protocol from FILE, or from stdin with `-`; either may be gzip.
 
     Goes in compressed batches of up to 1 MB, each acknowledged once it is durable. Refused lines are printed with their
     line numbers and reasons, and make the exit code 1; all other lines are stored.
     """
+    from common.clock import SystemClock
     from penstock.client import WriteClient
     from penstock.progress import Progress
-    from penstock.transfer import Outcome, send
+    from penstock.transfer import Outcome, RetryNotes, is_gzip, send, unzipped
 
     outcome = Outcome()
+    size = _size(file)
+    lines = io.BufferedReader(cast(Any, file))
+    packed = is_gzip(lines)
     try:
-        with Progress("B", _size(file)) as bar:
+        with Progress("B", None if packed else size) as bar:
             client = WriteClient(
                 url,
                 namespace,
                 precision=precision,
                 timeout_s=timeout_s,
-                on_retry=lambda reason, pause_s: bar.say(f"{reason}; again in {pause_s:g} s"),
+                on_retry=RetryNotes(url, bar.say, SystemClock()),
             )
             send(
-                file,
+                unzipped(lines) if packed else lines,
                 client.write,
                 outcome,
                 on_sent=bar.advance,

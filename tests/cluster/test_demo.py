@@ -23,4 +23,5 @@ def test_the_demo_holds(tmp_path: Path) -> None:
     assert demo.returncode == 0, f"{demo.stdout}\n{demo.stderr}"
     for shown in ("points acknowledged", "SIGKILL of ingester", "The same rows in the files alone", ".parquet"):
         assert shown in demo.stdout
+    assert demo.stdout.splitlines()[-1].startswith(f"  rm -rf {tmp_path}/penstock-data {tmp_path}/")
     assert list((tmp_path / "penstock-data" / "store" / "data").rglob("*.parquet"))

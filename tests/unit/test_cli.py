@@ -114,6 +114,14 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert "No such command 'upp'" in result.output
 
 
+def test_a_near_miss_is_told_the_command_it_may_mean() -> None:
+    """`penstock quary` is a usage error that names `query`; what is near to none gets no guess."""
+    result = CliRunner().invoke(cli, ["quary"])
+    assert result.exit_code == 2
+    assert "No such command 'quary': did you mean query?" in result.output
+    assert "did you mean" not in CliRunner().invoke(cli, ["xyz"]).output
+
+
 def test_an_ingester_of_a_sequencer_that_is_not_there_is_refused() -> None:
     """--sequencer beyond the cluster's number is told with the range."""
     result = CliRunner().invoke(cli, ["ingester", "--sequencer", "4", "--sequencers", "4"])

@@ -64,7 +64,7 @@ def test_two_processes_on_one_port_are_refused() -> None:
 def test_what_can_never_be_bound_is_refused() -> None:
     """A host that is none, or ports that run beyond the last, are settings to correct."""
     router, ingester = free()
-    with pytest.raises(Misconfigured, match=r"host 256\.1\.2\.3: .*; correct --host"):
+    with pytest.raises(Misconfigured, match=r"host '256\.1\.2\.3' is no address of this machine .*: correct --host"):
         ports.settle(1, RouterConfig(host="256.1.2.3", port=0), ingester)
     with pytest.raises(Misconfigured, match=r"port 65536 on 127\.0\.0\.1: ports go from 1 to 65535"):
         ports.settle(3, router, IngesterConfig(http_port=65534, flight_port=0))

@@ -3,6 +3,9 @@
 import itertools
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from penstock.client import Written
 from penstock.devops import INTERVAL_S, TABLES, Counter, DevopsLines
 from penstock.load import LoadRun, Plan, quantile
 from tests.support.stub_router import StubAnswer, stub_router
+from tests.support.wait import wait_until
 
 START_NS = 1_700_000_000 * 10**9
 SMALL = ["load", "--rows", "50", "--series", "4", "--start", "2023-11-14T22:13:20Z"]
@@ -131,6 +135,30 @@ def test_an_error_ends_its_worker_and_is_reported() -> None:
     figures = LoadRun(plan(), lambda worker: send, SystemClock(), lambda rows: None).run()
     assert figures.errors == ["the router is away"]
     assert figures.rows == 0
+
+
+def test_what_is_no_error_of_the_router_ends_the_run_and_is_raised() -> None:
+    """A worker's failure reaches the caller of run; it is neither lost in its thread nor counted as figures."""
+
+    def send(body: bytes) -> Written:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        LoadRun(plan(), lambda worker: send, SystemClock(), lambda rows: None).run()
+
+
+def test_ctrl_c_is_130_and_reports_what_was_sent() -> None:
+    """The figures of an interrupted run are printed, and the exit code is the shell's own for Ctrl-C."""
+    with stub_router(lambda number, body: StubAnswer(token="1:0=1")) as router:
+        arguments = ["load", "--seconds", "60", "--rate", "50", "--batch-rows", "10", "--url", router.url, "--json"]
+        load = subprocess.Popen([sys.executable, "-m", "penstock", *arguments], stdout=subprocess.PIPE)
+        wait_until(lambda: len(router.bodies) >= 2, what="two batches sent")
+        load.send_signal(signal.SIGINT)
+        printed, _ = load.communicate(timeout=30)
+    assert load.returncode == 130
+    report = json.loads(printed)
+    assert report["rows"] >= 10
+    assert report["errors"] == ["stopped by Ctrl-C"]
 
 
 def test_a_rate_spreads_the_rows_over_time() -> None:

@@ -4,14 +4,20 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from common.errors import Unavailable
-from common.ids import Epoch, Offset, SequencerId
+from click.testing import CliRunner
+
+from common.config import ClusterConfig
+from common.errors import DataCorrupt, Unavailable
+from common.ids import Epoch, ManifestNumber, Offset, SequencerId
 from common.objectstore import open_store, run
+from common.startup import join_cluster
 from ingester.persist import manifest
 from ingester.persist.manifest_state import Change, Instance, ManifestState
+from penstock.cli import cli
 from penstock.status import SequencerStatus, gather, merge, table, to_json
 from tests.support.ports import free_ports
 from writebuffer.connect import connect
@@ -83,7 +89,7 @@ def test_gathering_asks_the_address_in_the_manifest() -> None:
     with ingester_http(json.dumps({**ANSWER, "sequencer": 0}).encode()) as address:
         claim_as(store, SequencerId(0), address)
         claim_as(store, SequencerId(1), f"127.0.0.1:{free_ports(1)[0]}")
-        statuses = gather(store, 3, AwayBackend())
+        statuses = gather(store, 3, AwayBackend(), _unexpected)
     assert [(status.state, status.epoch) for status in statuses] == [("live", 1), ("down", 1), ("down", 0)]
 
 
@@ -92,15 +98,36 @@ def test_an_answer_that_is_no_json_is_no_answer() -> None:
     store = open_store("memory:")
     with ingester_http(b"<html>") as address:
         claim_as(store, SequencerId(0), address)
-        assert gather(store, 1, AwayBackend())[0].state == "down"
+        assert gather(store, 1, AwayBackend(), _unexpected)[0].state == "down"
 
 
 def test_offsets_come_from_the_buffer() -> None:
     """First and next are the buffer's own."""
     backend = connect("memory:")
     backend.create(1)
-    [status] = gather(open_store("memory:"), 1, backend)
+    [status] = gather(open_store("memory:"), 1, backend, _unexpected)
     assert (status.first, status.next) == (0, 0)
+
+
+def test_a_corrupt_manifest_hides_no_other_sequencer(tmp_path: Path) -> None:
+    """Its line says `corrupt`, the others are as usual, and the error follows with exit code 5."""
+    store, _ = join_cluster(ClusterConfig(data=str(tmp_path), sequencers=2), 0)
+    for sequencer in range(2):
+        claim_as(store, SequencerId(sequencer), "")
+    [damaged] = (tmp_path / "store" / manifest.path(SequencerId(0), ManifestNumber(1))).parent.iterdir()
+    damaged.write_bytes(damaged.read_bytes().replace(b"test", b"tast"))
+    result = CliRunner().invoke(cli, ["status", "--data", str(tmp_path), "--json"])
+    assert result.exit_code == 5, result.output
+    assert [(one["sequencer"], one["state"], one["epoch"]) for one in json.loads(result.stdout)] == [
+        (0, "corrupt", None),
+        (1, "down", 1),
+    ]
+    assert result.stderr.startswith("penstock: error: manifest record")
+    assert "corrupt  " in CliRunner().invoke(cli, ["status", "--data", str(tmp_path)]).stdout
+
+
+def _unexpected(error: DataCorrupt) -> None:
+    raise error
 
 
 class AwayBackend:

@@ -1,5 +1,6 @@
 """`penstock write`: cutting, sending, retrying, and finding refused lines in the file."""
 
+import gzip
 import io
 import json
 import tempfile
@@ -15,7 +16,7 @@ from common.clock import FakeClock
 from common.errors import InvalidRequest, PenstockError, Unavailable
 from penstock.cli import cli
 from penstock.client import WriteClient
-from penstock.transfer import BODY_BYTES_MAX, bodies
+from penstock.transfer import BODY_BYTES_MAX, RetryNotes, bodies
 from tests.support.ports import free_ports
 from tests.support.stub_router import StubAnswer, StubRouter, refused, stub_router
 
@@ -58,6 +59,40 @@ def test_a_large_file_goes_in_bodies_of_whole_lines_over_one_connection() -> Non
     assert all(len(body) <= BODY_BYTES_MAX and body.endswith(b"\n") for body in router.bodies)
     assert router.connections == 1
     assert "100,000 rows written" in result.stdout
+
+
+@pytest.mark.parametrize("lines", [1, 120_000])
+def test_a_gzip_file_is_unpacked_by_its_first_bytes(lines: int) -> None:
+    """Its name does not matter; bodies, rows and line numbers are those of the text within."""
+    data = b"".join(b"cpu,host=h%d usage=%d %d\n" % (n % 7, n, n) for n in range(lines))
+    with stub_router(lambda number, body: STORED) as router:
+        result = write(router, gzip.compress(data))
+    assert result.exit_code == 0, result.output
+    assert b"".join(router.bodies) == data
+    assert f"{lines:,} rows written; {lines:,} lines read" in result.stdout
+
+
+def test_a_gzip_file_that_is_cut_off_is_told() -> None:
+    """What was read before may be stored; the end of the file is missed in words, not in a traceback."""
+    with stub_router(lambda number, body: STORED) as router:
+        result = write(router, gzip.compress(b"cpu a=1 1\n" * 1000)[:-9])
+    assert result.exit_code == 2
+    assert "the gzip file is damaged or cut off" in result.stderr
+
+
+def test_a_reason_is_said_when_it_is_new_and_then_every_ten_seconds() -> None:
+    """A long spell of one reason does not fill the screen; each line names the router."""
+    clock = FakeClock()
+    said: list[str] = []
+    note = RetryNotes("http://r:1", said.append, clock)
+    for second in range(12):
+        note("503 busy" if second else "Connection refused", 1.0)
+        clock.advance(1.0)
+    assert said == [
+        "http://r:1: Connection refused; again in 1 s",
+        "http://r:1: 503 busy; again in 1 s",
+        "http://r:1: 503 busy; again in 1 s",
+    ]
 
 
 def test_refused_lines_are_named_by_their_number_in_the_file() -> None:
