@@ -57,6 +57,22 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True)
+class RetentionConfig:
+    """How much persisted history stays in the write buffer, for replays. The owner of the buffer trims the rest."""
+
+    keep_age_s: float = setting(86_400.0, "Persisted records stay in the write buffer this long, for replays.")
+    keep_bytes: int = setting(10 * 1024 * MIB, "Of persisted records each sequencer keeps about this much at most.")
+    trim_interval_s: float = setting(60.0, "How often the write buffer is trimmed to these two.")
+
+    def __post_init__(self) -> None:
+        _positive(self, "trim_interval_s")
+        if self.keep_age_s < 0 or self.keep_bytes < 0:
+            raise Misconfigured(
+                f"keep_age_s is {self.keep_age_s} and keep_bytes {self.keep_bytes}: give 0 (keep no history) or more"
+            )
+
+
+@dataclass(frozen=True)
 class RouterConfig:
     host: str = setting("127.0.0.1", "Address to bind.")
     port: int = setting(8086, "HTTP port; 0 takes a free one.")
@@ -143,6 +159,9 @@ def _port(config: Any, *names: str) -> None:
             raise Misconfigured(f"{name} is {getattr(config, name)}: give 0 to 65535", setting=name)
 
 
+KINDS = (ClusterConfig, RouterConfig, IngesterConfig, RetentionConfig)
+
+
 def read_file(path: str | None) -> dict[str, Any]:
     """The TOML file's settings, as it wrote them. Raises Misconfigured naming path and line, or an unknown key."""
     if path is None:
@@ -153,7 +172,7 @@ def read_file(path: str | None) -> dict[str, Any]:
         raise Misconfigured(f"config file {path}: {error.strerror}", path=path) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(f"config file {path}: {error}", path=path) from None
-    known = {f.name for kind in (ClusterConfig, RouterConfig, IngesterConfig) for f in dataclasses.fields(kind)}
+    known = {f.name for kind in KINDS for f in dataclasses.fields(kind)}
     for key in values:
         if key not in known:
             raise Misconfigured(f"config file {path}: unknown setting {key!r}; known are {', '.join(sorted(known))}")

@@ -10,16 +10,19 @@ import secrets
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import pyarrow as pa
 
-from common.clock import SystemClock
-from common.config import ClusterConfig, IngesterConfig
+from common.clock import Clock, SystemClock
+from common.config import ClusterConfig, IngesterConfig, RetentionConfig
+from common.consumed import Consumed
 from common.errors import Misconfigured
 from common.httpserver import HttpServer, bind
 from common.ids import SequencerId
-from common.logs import configure
+from common.logs import Logger, configure
 from common.objectstore import ObjectStore
 from common.startup import join_cluster
 from ingester.core import IngesterCore
@@ -30,11 +33,13 @@ from ingester.published import Published
 from ingester.query import QueryServer
 from ingester.service import IngesterService
 from ingester.start import Claimed, claim_sequencer
+from writebuffer.contract import Reader, Trimmable
+from writebuffer.trimming import Trimmer
 
 HTTP_SHUTDOWN_S = 2.0
 
 
-def run(cluster: ClusterConfig, config: IngesterConfig, sequencer: SequencerId) -> int:
+def run(cluster: ClusterConfig, config: IngesterConfig, retention: RetentionConfig, sequencer: SequencerId) -> int:
     """Follow `sequencer` until SIGTERM or SIGINT; 0 after an ordered end.
 
     Raises Misconfigured, Forked, OffsetTrimmed, Fenced or DataCorrupt, with what to do. A second signal stops at once.
@@ -57,7 +62,8 @@ def run(cluster: ClusterConfig, config: IngesterConfig, sequencer: SequencerId) 
         logger.info("listening", http=claimant.http_address, flight=claimant.flight_address, pid=os.getpid())
         claimed = claim_sequencer(cluster, store, sequencer, claimant, config.accept_loss, stopped, logger)
         if claimed is not None:
-            _follow(claimed, store, published, status, config, clock, stopped)
+            with _trimming(claimed.reader, sequencer, store, retention, clock, logger):
+                _follow(claimed, store, published, status, config, clock, stopped)
         logger.info("stopped")
     finally:
         published.end()
@@ -66,6 +72,27 @@ def run(cluster: ClusterConfig, config: IngesterConfig, sequencer: SequencerId) 
         if claimed is not None:
             claimed.reader.close()
     return 0
+
+
+@contextmanager
+def _trimming(
+    reader: Reader,
+    sequencer: SequencerId,
+    store: ObjectStore,
+    retention: RetentionConfig,
+    clock: Clock,
+    logger: Logger,
+) -> Iterator[None]:
+    """Trims the sequencer meanwhile, where that is its readers' part."""
+    if not isinstance(reader, Trimmable):
+        yield
+        return
+    trimmer = Trimmer(reader, reader, [sequencer], Consumed(store).below, retention, clock, logger)
+    trimmer.start()
+    try:
+        yield
+    finally:
+        trimmer.stop()
 
 
 def _follow(

@@ -4,6 +4,7 @@ import secrets
 import threading
 from dataclasses import dataclass
 
+from common import manifest_record
 from common.config import ClusterConfig
 from common.errors import Fenced, Forked, InvalidRequest, Unavailable
 from common.ids import Offset, SequencerId
@@ -74,7 +75,7 @@ def claim_steps(reader: Reader, sequencer: SequencerId, claimant: Instance, acce
         try:
             begin = start(state, stream, accept_loss)
         except (Forked, OffsetTrimmed):
-            if (yield from manifest.find_head(sequencer, state.number)) > state.number:
+            if (yield from manifest_record.find_head(sequencer, state.number)) > state.number:
                 continue  # its holder committed, and the buffer was trimmed up to there, after the manifest was read
             raise
         change = claim_change(state, begin, stream, claimant)

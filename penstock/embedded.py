@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 
-from common.config import ClusterConfig, IngesterConfig, RouterConfig, to_environment
+from common.config import ClusterConfig, IngesterConfig, RetentionConfig, RouterConfig, to_environment
 from penstock.child import ChildSpec
 from penstock.ports import reachable
 
@@ -16,7 +16,11 @@ _INGESTER_STOP_S = 120.0
 
 
 def stages(
-    cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConfig, environ: Mapping[str, str] = os.environ
+    cluster: ClusterConfig,
+    router: RouterConfig,
+    ingester: IngesterConfig,
+    retention: RetentionConfig,
+    environ: Mapping[str, str] = os.environ,
 ) -> list[list[ChildSpec]]:
     """The router, then the ingesters: the order in which they stop. Ports are already settled."""
     inherited = {name: value for name, value in environ.items() if name != "PENSTOCK_CONFIG"}
@@ -25,7 +29,7 @@ def stages(
         ChildSpec(
             "router",
             [*penstock, "router"],
-            {**inherited, **to_environment(cluster, router)},
+            {**inherited, **to_environment(cluster, router, retention)},
             f"http://{reachable(router.host)}:{router.port}/ready",
             router.shutdown_timeout_s + _ROUTER_GRACE_S,
         )
@@ -34,7 +38,7 @@ def stages(
         ChildSpec(
             f"ingester-{sequencer}",
             [*penstock, "ingester", "--sequencer", str(sequencer)],
-            {**inherited, **to_environment(cluster, ingester)},
+            {**inherited, **to_environment(cluster, ingester, retention)},
             f"http://{reachable(ingester.host)}:{ingester.http_port + sequencer}/ready",
             _INGESTER_STOP_S,
         )

@@ -15,13 +15,14 @@ import signal
 import socket
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 
 from common import logs
 from common.clock import SystemClock
 from common.cluster import Cluster
-from common.config import ClusterConfig, RouterConfig
+from common.config import ClusterConfig, RetentionConfig, RouterConfig
+from common.consumed import Consumed
 from common.errors import PenstockError, Unavailable
 from common.httpserver import HttpServer, bind, new_event_loop
 from common.logs import Logger
@@ -36,13 +37,14 @@ from router.schema_store import SchemaStore
 from router.service import RouterService, Tools
 from router.status import About
 from writebuffer.connect import connect
-from writebuffer.contract import Backend, Durable, Writer
+from writebuffer.contract import Backend, Durable, Trimmable, Writer
+from writebuffer.trimming import Trimmer
 
 _OPEN_RETRY_S = 0.5
 _OPEN_RETRY_MAX_S = 5.0
 
 
-def run(cluster: ClusterConfig, config: RouterConfig) -> int:
+def run(cluster: ClusterConfig, config: RouterConfig, retention: RetentionConfig) -> int:
     """Run a router until a signal stops it; returns 0.
 
     Raises Misconfigured, HeldByAnother, DataCorrupt (with the reason), Unavailable when the store has never been
@@ -54,7 +56,7 @@ def run(cluster: ClusterConfig, config: RouterConfig) -> int:
     sock = bind(config.host, config.port, "--port")
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(Router(config, joined, store, backend, log).serve(sock))
+            runner.run(Router(config, retention, joined, store, backend, log).serve(sock))
     finally:
         sock.close()
     return 0
@@ -64,9 +66,16 @@ class Router:
     """One router, wired."""
 
     def __init__(
-        self, config: RouterConfig, cluster: Cluster, store: ObjectStore, backend: Backend, log: Logger
+        self,
+        config: RouterConfig,
+        retention: RetentionConfig,
+        cluster: Cluster,
+        store: ObjectStore,
+        backend: Backend,
+        log: Logger,
     ) -> None:
         self._config = config
+        self._retention = retention
         self._cluster = cluster
         self._store = store
         self._backend = backend
@@ -75,6 +84,8 @@ class Router:
         self._admission = Admission(config.in_flight_bytes_max)
         self._metrics = RouterMetrics(self._admission)
         self._writer: Writer | None = None
+        self._trimming = ExitStack()
+        """What runs beside a writer that trims, and ends before it is closed."""
 
     async def serve(self, sock: socket.socket) -> None:
         """Serve on `sock` until a signal; raises what `run` says. Runs in the main thread."""
@@ -100,8 +111,10 @@ class Router:
         """Take writes as soon as the buffer can be written; ends only by raising why it cannot go on."""
         writer = await self._open_writer(service)
         service.open(MeteredWriter(writer, self._metrics, self._clock))
-        durability = writer.durability() if isinstance(writer, Durable) else "not stated by this backend"
+        durability = writer.durability() if isinstance(writer, Durable) else "none: it is lost with this process"
         self._log.info("ready", write_buffer=self._backend.url, durability=durability)
+        if isinstance(writer, Trimmable):
+            await asyncio.to_thread(self._start_trimming, writer)
         await service.halted
 
     async def _open_writer(self, service: RouterService) -> Writer:
@@ -121,6 +134,15 @@ class Router:
         self._writer = self._backend.open_writer()
         return self._writer
 
+    def _start_trimming(self, writer: Trimmable) -> None:
+        reader = self._backend.open_reader()
+        self._trimming.callback(reader.close)
+        trimmer = Trimmer(
+            writer, reader, reader.sequencers(), Consumed(self._store).below, self._retention, self._clock, self._log
+        )
+        self._trimming.callback(trimmer.stop)
+        trimmer.start()
+
     async def _finish_in_flight(self, service: RouterService) -> None:
         try:
             async with asyncio.timeout(self._config.shutdown_timeout_s):
@@ -132,6 +154,7 @@ class Router:
     def _close_writer(self) -> None:
         if self._writer is None:
             return
+        self._trimming.close()
         try:
             self._writer.flush(self._config.shutdown_timeout_s)
         except PenstockError as error:

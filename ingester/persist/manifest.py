@@ -1,8 +1,7 @@
 """A sequencer's manifest: an append-only list of records in the store, the truth about what is persisted.
 
-    manifest/<sequencer:03>/<number:020>.json     {"xxh3":"<16 hex>","record":{…}}, the sum over the record's bytes
-
-Numbers are dense from 1, each written by put-if-absent, never deleted. A record is written under an epoch; the holder
+Records stand under dense numbers (common/manifest_record.py), each written by put-if-absent, never deleted. A record is
+written under an epoch; the holder
 of the highest epoch is the only one whose puts can succeed:
 - `claim` writes the next number with the next epoch; a number taken meanwhile is read and the claim made above it.
 - `commit` writes the next number. Finding it taken it reads that number: its own nonce = done (the answer was lost), a
@@ -12,24 +11,18 @@ Every record names the newest one with a full state, so loading follows the live
 written as store steps (common/objectstore.py), so that tests run every interleaving.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import xxhash
-
 from common.errors import DataCorrupt, Fenced, Unavailable
 from common.ids import NO_MANIFEST, Epoch, ManifestNumber, SequencerId
+from common.manifest_record import FORMAT, find_head, incomplete, path, sealed, unsealed
 from common.objectstore import AlreadyExists, Get, NotFound, PutIfAbsent, Steps
 from ingester.persist.manifest_state import Change, ManifestState
 
-FORMAT = 1
 TRIES_MAX = 5
 """Puts of one record whose outcome stays unknown before the commit is reported as such; the caller commits it again."""
-
-_HEAD = b'{"xxh3":"%016x","record":'
-_HEAD_LENGTH = len(_HEAD % 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +36,6 @@ class ManifestRecord:
     change: Change
     full: Change | None
     size: int
-
-
-def path(sequencer: SequencerId, number: ManifestNumber) -> str:
-    return f"manifest/{sequencer:03}/{number:020}.json"
 
 
 def load(sequencer: SequencerId, at_least: ManifestNumber = NO_MANIFEST) -> Steps[ManifestState]:
@@ -71,23 +60,6 @@ def load_at(sequencer: SequencerId, number: ManifestNumber) -> Steps[ManifestSta
             state = _applied(state, (yield from _read(sequencer, ManifestNumber(between))))
         return _applied(state, newest)
     return _restored(state, newest)
-
-
-def find_head(sequencer: SequencerId, at_least: ManifestNumber = NO_MANIFEST) -> Steps[ManifestNumber]:
-    """The greatest number there is, found by probing upward: a listing may lag. Numbers are dense."""
-    step = 1
-    low = at_least
-    while (yield from _stands(sequencer, ManifestNumber(low + step))):
-        low = ManifestNumber(low + step)
-        step *= 2
-    high = low + step
-    while high - low > 1:
-        middle = ManifestNumber((low + high) // 2)
-        if (yield from _stands(sequencer, middle)):
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 def claim(state: ManifestState, change: Change, nonce: str) -> Steps[ManifestState]:
@@ -134,35 +106,24 @@ def encode(state: ManifestState, change: Change, epoch: Epoch, nonce: str) -> tu
         "full_state": state.full_state_number,
         **change.to_json(),
     }
-    data = _sealed(values)
+    data = sealed(values)
     grown = state.bytes_since_full + len(data)
     if state.full_state_number != NO_MANIFEST and grown <= state.full_bytes:
         return replace(after, bytes_since_full=grown), data
     full = after.as_change().to_json()
-    sealed = _sealed({**values, "full_state": after.number, "full": full})
-    if state.full_state_number != NO_MANIFEST and grown <= len(sealed) - len(data):
+    whole = sealed({**values, "full_state": after.number, "full": full})
+    if state.full_state_number != NO_MANIFEST and grown <= len(whole) - len(data):
         return replace(after, bytes_since_full=grown), data
-    return replace(after, full_state_number=after.number, full_bytes=len(sealed), bytes_since_full=0), sealed
+    return replace(after, full_state_number=after.number, full_bytes=len(whole), bytes_since_full=0), whole
 
 
 def decode(data: bytes, where: str) -> ManifestRecord:
     """The inverse of one record's bytes. Raises DataCorrupt with what does not fit."""
-    body = data[_HEAD_LENGTH:-1]
-    if data[:_HEAD_LENGTH] != _HEAD % xxhash.xxh3_64_intdigest(body) or data[-1:] != b"}":
-        raise DataCorrupt(
-            f"manifest record {where} does not match its checksum; restore it from a copy of the store", path=where
-        )
-    values = json.loads(body)
-    if values.get("format") != FORMAT:
-        raise DataCorrupt(
-            f"manifest record {where}: format {values.get('format')}, this build reads {FORMAT}; use the release that "
-            "wrote it",
-            path=where,
-        )
+    values = unsealed(data, where)
     try:
         return _record(values, len(data))
     except (KeyError, TypeError, ValueError) as error:
-        raise DataCorrupt(f"manifest record {where} is not complete: {error!r}", path=where) from None
+        raise incomplete(where, error) from None
 
 
 def _record(values: Mapping[str, Any], size: int) -> ManifestRecord:
@@ -215,14 +176,6 @@ def _read(sequencer: SequencerId, number: ManifestNumber) -> Steps[ManifestRecor
     return record
 
 
-def _stands(sequencer: SequencerId, number: ManifestNumber) -> Steps[bool]:
-    try:
-        yield Get(path(sequencer, number))
-    except NotFound:
-        return False
-    return True
-
-
 def _restored(state: ManifestState, record: ManifestRecord) -> ManifestState:
     if record.full is None:
         raise DataCorrupt(f"manifest record {path(state.sequencer, record.number)} carries no full state")
@@ -233,8 +186,3 @@ def _restored(state: ManifestState, record: ManifestRecord) -> ManifestState:
 def _applied(state: ManifestState, record: ManifestRecord) -> ManifestState:
     after = state.after(record.change, record.epoch)
     return replace(after, bytes_since_full=state.bytes_since_full + record.size)
-
-
-def _sealed(values: Mapping[str, Any]) -> bytes:
-    body = json.dumps(values, separators=(",", ":")).encode()
-    return _HEAD % xxhash.xxh3_64_intdigest(body) + body + b"}"

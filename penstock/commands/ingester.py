@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from common.config import ClusterConfig, IngesterConfig
+from common.config import ClusterConfig, IngesterConfig, RetentionConfig
 from common.errors import Misconfigured
 from common.ids import SequencerId
 from penstock.options import SectionedCommand, settings
@@ -14,8 +14,8 @@ from penstock.supervised import stop_with_supervisor
 
 @click.command(cls=SectionedCommand)
 @click.option("--sequencer", type=int, required=True, metavar="N", help="The sequencer to follow, from 0.")
-@settings(ClusterConfig, IngesterConfig)
-def command(cluster: ClusterConfig, ingester: IngesterConfig, sequencer: int) -> None:
+@settings(ClusterConfig, IngesterConfig, RetentionConfig)
+def command(cluster: ClusterConfig, ingester: IngesterConfig, retention: RetentionConfig, sequencer: int) -> None:
     """Run the ingester process of one sequencer alone.
 
     It follows the sequencer's stream, keeps recent rows queryable, and persists them as Parquet. SIGTERM persists what
@@ -33,4 +33,4 @@ def command(cluster: ClusterConfig, ingester: IngesterConfig, sequencer: int) ->
     from ingester.main import run
 
     stop_with_supervisor()
-    sys.exit(run(cluster, ingester, SequencerId(sequencer)))
+    sys.exit(run(cluster, ingester, retention, SequencerId(sequencer)))

@@ -4,15 +4,15 @@ import sys
 
 import click
 
-from common.config import ClusterConfig, RouterConfig
+from common.config import ClusterConfig, RetentionConfig, RouterConfig
 from penstock.options import SectionedCommand, settings
 from penstock.shared import require_shared
 from penstock.supervised import stop_with_supervisor
 
 
 @click.command(cls=SectionedCommand)
-@settings(ClusterConfig, RouterConfig)
-def command(cluster: ClusterConfig, router: RouterConfig) -> None:
+@settings(ClusterConfig, RouterConfig, RetentionConfig)
+def command(cluster: ClusterConfig, router: RouterConfig, retention: RetentionConfig) -> None:
     """Run the router process alone.
 
     It accepts writes over HTTP, puts each series on one sequencer and answers once the write buffer has made the write
@@ -22,4 +22,4 @@ def command(cluster: ClusterConfig, router: RouterConfig) -> None:
     from router.main import run
 
     stop_with_supervisor()
-    sys.exit(run(cluster, router))
+    sys.exit(run(cluster, router, retention))

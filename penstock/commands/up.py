@@ -4,14 +4,14 @@ import sys
 
 import click
 
-from common.config import ClusterConfig, IngesterConfig, RouterConfig
+from common.config import ClusterConfig, IngesterConfig, RetentionConfig, RouterConfig
 from penstock.options import SectionedCommand, settings
 from penstock.shared import require_shared
 
 
 @click.command(cls=SectionedCommand)
-@settings(ClusterConfig, RouterConfig, IngesterConfig)
-def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConfig) -> None:
+@settings(ClusterConfig, RouterConfig, IngesterConfig, RetentionConfig)
+def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConfig, retention: RetentionConfig) -> None:
     """Start a cluster on this machine: a router and an ingester for each sequencer.
 
     Prints the addresses and three commands to try once all are ready. What dies is started again. Ctrl-C stops in
@@ -38,7 +38,7 @@ def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConf
         _join(cluster, clock.now_ns())
 
         async def supervise() -> int:
-            stages = embedded.stages(cluster, router, ingester)
+            stages = embedded.stages(cluster, router, ingester, retention)
             return await Supervisor(
                 stages, clock, lambda: click.echo(embedded.welcome(cluster, router, ingester, typed_command()))
             ).run()

@@ -19,11 +19,12 @@ from writebuffer.connect import connect
 
 RUN = """
 import json, sys
-from common.config import ClusterConfig, RouterConfig
+from common.config import ClusterConfig, RetentionConfig, RouterConfig
 from common.errors import PenstockError
 from router.main import run
 try:
-    sys.exit(run(ClusterConfig(**json.loads(sys.argv[1])), RouterConfig(**json.loads(sys.argv[2]))))
+    cluster, config = ClusterConfig(**json.loads(sys.argv[1])), RouterConfig(**json.loads(sys.argv[2]))
+    sys.exit(run(cluster, config, RetentionConfig()))
 except PenstockError as error:
     sys.exit(f"{type(error).__name__}: {error.message}")
 """

@@ -16,6 +16,7 @@ from typing import Any
 from common.errors import Fenced, PenstockError, Unavailable
 from common.ids import Epoch, Offset, SequencerId
 from common.objectstore import AlreadyExists, Get, NotFound, PutIfAbsent, StoreCall
+from common import manifest_record
 from ingester.persist import manifest
 from ingester.persist.manifest_state import Accounts, Change, Instance, ManifestState, StreamMark
 from ingester.producers import Producers
@@ -171,7 +172,7 @@ class Explorer:
 
     def _check(self, state: State) -> None:
         paths = [path for path, _ in state.store]
-        if paths != [manifest.path(SEQUENCER, n) for n in range(1, len(paths) + 1)]:  # type: ignore[arg-type]
+        if paths != [manifest_record.path(SEQUENCER, n) for n in range(1, len(paths) + 1)]:  # type: ignore[arg-type]
             raise self._broken(f"numbers are not dense: {paths}")
         records = [self._record(data) for _, data in state.store]
         epochs = self._epochs(state)

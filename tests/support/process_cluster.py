@@ -24,19 +24,26 @@ BUSY = {
 }
 """Rows wait under a second: a persist and a commit are never far away."""
 
+TRIMMING = {"keep_age_s": "0", "keep_bytes": "0", "trim_interval_s": "0.3"}
+"""What is persisted is trimmed at once, so that whatever needs it all the same comes to light."""
+
 CALM = {"late_arrival_window_s": "300", "persist_age_threshold_s": "1800"}
 
 
 class ProcessCluster:
     """Router and ingesters as child processes; `router` and `ingester-N` are their names."""
 
-    def __init__(self, folder: Path, sequencers: int = 4, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, sequencers: int = 4, settings: dict[str, str] | None = None, write_buffer: str = ""
+    ) -> None:
+        """settings: of the ingesters. write_buffer: URL; by default the log in the data folder."""
         self.data = folder / "data"
         self.sequencers = sequencers
         self.names = ["router", *(f"ingester-{n}" for n in range(sequencers))]
         self.environment: dict[str, str] = {}
         self._folder = folder
         self._settings = settings or BUSY
+        self._write_buffer = write_buffer
         ports = free_ports(1 + 2 * sequencers)
         self.port = ports[0]
         self._http = dict(zip(self.names, [ports[0], *ports[1 : 1 + sequencers]], strict=True))
@@ -118,6 +125,8 @@ class ProcessCluster:
         self.disarm(name)
         kind, _, number = name.partition("-")
         arguments = ["--data", str(self.data), "--sequencers", str(self.sequencers)]
+        arguments += ["--write-buffer", self._write_buffer] if self._write_buffer else []
+        arguments += _flags(TRIMMING)
         if kind == "router":
             arguments += ["--port", str(self.port)]
         else:
@@ -125,8 +134,7 @@ class ProcessCluster:
             arguments += ["--sequencer", number]
             arguments += ["--http-port", str(self._http[name] - int(number))]
             arguments += ["--flight-port", str(self._flight[int(number)] - int(number))]
-            for setting, value in self._settings.items():
-                arguments += [f"--{setting.replace('_', '-')}", value]
+            arguments += _flags(self._settings)
         environment = {
             **os.environ,
             **self.environment,
@@ -145,3 +153,7 @@ class ProcessCluster:
 
     def _arm(self, name: str) -> Path:
         return self._folder / f"arm-{name}"
+
+
+def _flags(settings: dict[str, str]) -> list[str]:
+    return [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]

@@ -14,6 +14,7 @@ TITLES = {
     config.ClusterConfig: "Every process",
     config.RouterConfig: "Router",
     config.IngesterConfig: "Ingester",
+    config.RetentionConfig: "Router and ingester: what stays in the write buffer",
 }
 
 

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from common import config
-from common.config import ClusterConfig, IngesterConfig, RouterConfig
+from common.config import KINDS, ClusterConfig, IngesterConfig, RouterConfig
 from common.errors import Misconfigured
-
-KINDS = (ClusterConfig, RouterConfig, IngesterConfig)
 
 
 def resolve(

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from common.cluster import found_or_join
-from common.config import ClusterConfig, IngesterConfig, RouterConfig, resolve
+from common.config import ClusterConfig, IngesterConfig, RetentionConfig, RouterConfig, resolve
 from common.errors import Misconfigured
 from common.objectstore import open_store, run
 from penstock import datafolder, embedded, ports
@@ -75,7 +75,7 @@ def test_children_get_the_resolved_settings_by_environment(tmp_path: Path) -> No
     cluster = ClusterConfig(data=str(tmp_path), sequencers=2)
     router, ingester = RouterConfig(port=9001), IngesterConfig(http_port=9100, on_stop="leave", accept_loss=True)
     environ = {"PATH": "/bin", "PENSTOCK_CONFIG": "x.toml", "PENSTOCK_PORT": "1", "PENSTOCK_SEQUENCERS": "7"}
-    [[router_spec], ingester_specs] = embedded.stages(cluster, router, ingester, environ)
+    [[router_spec], ingester_specs] = embedded.stages(cluster, router, ingester, RetentionConfig(), environ)
     assert resolve(RouterConfig, {}, {}, router_spec.environ) == router
     assert resolve(ClusterConfig, {}, {}, router_spec.environ) == cluster
     assert [resolve(IngesterConfig, {}, {}, spec.environ) for spec in ingester_specs] == [ingester] * 2

@@ -9,6 +9,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common import manifest_record
 from common.errors import DataCorrupt, Fenced, Unavailable
 from common.ids import NO_MANIFEST, Epoch, ManifestNumber, Offset, SequencerId
 from common.objectstore import PutIfAbsent, run
@@ -144,8 +145,8 @@ def test_the_head_is_found_from_any_number_below_it(head: int, known: int) -> No
     """Probing upward, doubling and halving: no listing is trusted."""
     store = DictStore()
     for number in range(1, head + 1):
-        store.objects[manifest.path(SEQUENCER, ManifestNumber(number))] = b""
-    assert run(manifest.find_head(SEQUENCER, ManifestNumber(min(known, head))), store) == head
+        store.objects[manifest_record.path(SEQUENCER, ManifestNumber(number))] = b""
+    assert run(manifest_record.find_head(SEQUENCER, ManifestNumber(min(known, head))), store) == head
 
 
 def test_a_corrupt_record_is_never_believed() -> None:
@@ -164,7 +165,7 @@ def test_loading_stops_at_a_corrupt_record() -> None:
     """Wherever it stands in what must be read; nothing is skipped."""
     store = DictStore()
     written(store, 2)
-    path = manifest.path(SEQUENCER, ManifestNumber(3))
+    path = manifest_record.path(SEQUENCER, ManifestNumber(3))
     store.objects[path] = store.objects[path][:-2] + b"x}"
     with pytest.raises(DataCorrupt, match=path):
         run(manifest.load(SEQUENCER), store)
@@ -174,7 +175,7 @@ def test_a_record_under_another_number_is_corrupt() -> None:
     """A copy in the wrong place is noticed although its checksum is right."""
     store = DictStore()
     written(store, 1)
-    paths = [manifest.path(SEQUENCER, ManifestNumber(number)) for number in (1, 2, 3)]
+    paths = [manifest_record.path(SEQUENCER, ManifestNumber(number)) for number in (1, 2, 3)]
     store.objects[paths[2]] = store.objects[paths[1]]
     with pytest.raises(DataCorrupt, match="says it is number 2"):
         run(manifest.load(SEQUENCER), store)
@@ -217,8 +218,8 @@ def test_an_outcome_that_stays_unknown_is_reported_as_such() -> None:
         run(manifest.commit(state, a_change(5), "n"), store)
     assert raised.value.written == "unknown"
     assert {path for kind, path in store.calls if kind == "put_if_absent"} == {
-        manifest.path(SEQUENCER, ManifestNumber(1)),
-        manifest.path(SEQUENCER, ManifestNumber(2)),
+        manifest_record.path(SEQUENCER, ManifestNumber(1)),
+        manifest_record.path(SEQUENCER, ManifestNumber(2)),
     }
 
 

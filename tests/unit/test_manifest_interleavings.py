@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from common import manifest_record
 from common.errors import Unavailable
 from common.ids import ManifestNumber
 from common.objectstore import AlreadyExists, PutIfAbsent, StoreCall
@@ -52,7 +53,7 @@ def _put(
     """One put at the number after `state`'s; the state after it, and what was raised."""
     after, data = manifest.encode(state, change, state.epoch, nonce)
     try:
-        yield PutIfAbsent(manifest.path(state.sequencer, after.number), data)
+        yield PutIfAbsent(manifest_record.path(state.sequencer, after.number), data)
     except (AlreadyExists, Unavailable) as error:
         return after, type(error)
     return after, None

@@ -10,6 +10,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
+from common import manifest_record
 from common.config import ClusterConfig
 from common.errors import DataCorrupt, Unavailable
 from common.ids import Epoch, ManifestNumber, Offset, SequencerId
@@ -114,7 +115,7 @@ def test_a_corrupt_manifest_hides_no_other_sequencer(tmp_path: Path) -> None:
     store, _ = join_cluster(ClusterConfig(data=str(tmp_path), sequencers=2), 0)
     for sequencer in range(2):
         claim_as(store, SequencerId(sequencer), "")
-    [damaged] = (tmp_path / "store" / manifest.path(SequencerId(0), ManifestNumber(1))).parent.iterdir()
+    [damaged] = (tmp_path / "store" / manifest_record.path(SequencerId(0), ManifestNumber(1))).parent.iterdir()
     damaged.write_bytes(damaged.read_bytes().replace(b"test", b"tast"))
     result = CliRunner().invoke(cli, ["status", "--data", str(tmp_path), "--json"])
     assert result.exit_code == 5, result.output
