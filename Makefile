@@ -22,7 +22,7 @@ CAMPAIGN_SEEDS ?= $(CAMPAIGN_SEEDS_$(CAMPAIGN))
 CAMPAIGN_TEST_TIMEOUT_S := 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test lint format campaign bench clean
+.PHONY: help setup services up demo test lint format campaign bench clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
+
+services:  ## Get the real servers that tests use: Redis (apt, as root) and Kafka's jars (Maven).
+	command -v redis-server >/dev/null || apt-get install -y -qq --no-install-recommends redis-server
+	ls .services/kafka/kafka_*.jar >/dev/null 2>&1 || mvn -q -B -f tests/support/kafka/pom.xml \
+		dependency:copy-dependencies -DoutputDirectory="$(CURDIR)/.services/kafka"
 
 up: $(STAMP)  ## Start a cluster on this machine: router and ingesters; Ctrl-C stops it. Options: ARGS="--sequencers 2"
 	$(BIN)/penstock up $(ARGS)

@@ -33,6 +33,7 @@ from ingester.published import Published
 from ingester.query import QueryServer
 from ingester.service import IngesterService
 from ingester.start import Claimed, claim_sequencer
+from writebuffer.connect import connect
 from writebuffer.contract import Reader, Trimmable
 from writebuffer.trimming import Trimmer
 
@@ -49,6 +50,7 @@ def run(cluster: ClusterConfig, config: IngesterConfig, retention: RetentionConf
     published = Published(sequencer)
     status = Status(sequencer, published)
     stopped = _on_signal(status)
+    connect(cluster.write_buffer_url)  # first: a wrong URL makes nothing in the store
     store, _ = join_cluster(cluster, clock.now_ns())
     http_port = _port(config.http_port, sequencer)
     http = HttpServer(

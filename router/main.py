@@ -51,8 +51,8 @@ def run(cluster: ClusterConfig, config: RouterConfig, retention: RetentionConfig
     reached, and what halts a router (router/core.py): Fenced, Forked, DataCorrupt or WriterDied of the write buffer.
     """
     log = logs.configure("router")
+    backend = connect(cluster.write_buffer_url)  # first: a wrong URL makes nothing in the store
     store, joined = join_cluster(cluster, SystemClock().now_ns())
-    backend = connect(cluster.write_buffer_url)
     sock = bind(config.host, config.port, "--port")
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
