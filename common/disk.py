@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -92,7 +93,7 @@ class Disk(Protocol):
         ...
 
     def make_folder(self, path: str) -> None:
-        """Make `path` and what is missing above it, and sync each folder that got a new name."""
+        """Make `path` and what is missing above it: durable at the return, also what another process was making."""
         ...
 
     def link(self, source: str, target: str) -> None:
@@ -190,6 +191,8 @@ class LocalDisk:
         while not at.is_dir():
             missing.append(at)
             at = at.parent
+        with suppress(PermissionError):  # who may not look into the folder above has not made this one
+            self.sync_folder(str(at.parent))  # its maker may have been killed before it did
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
             self.sync_folder(str(folder.parent))

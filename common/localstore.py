@@ -1,6 +1,7 @@
 """An object store in a local folder, durable at each return.
 
-put and put_if_absent: temporary file, fsync, rename or link, fsync of the folder and of each folder that was made.
+put and put_if_absent: temporary file, fsync, rename or link, fsync of the folder and of each folder that was made. get:
+fsync of the folder, too, for another process may have been killed before its own, and who reads acts on it.
 (obstore's local store never syncs; a power cut could leave a manifest record that names an empty file.)
 Temporary files lie in `.tmp` below the root: a crash leaves them there, `remove_leftovers` takes them away after a day.
 """
@@ -20,6 +21,7 @@ from common.objectstore import AlreadyExists, NotFound, StoredObject
 
 _TEMPORARY = ".tmp"
 _COMPONENT = re.compile(r"[^./\0][^/\0]*")
+_SYNCED_NAMES_MAX = 10_000
 _LEFTOVER_AGE_NS = 24 * 3600 * 1_000_000_000
 _NOTHING_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """A folder, or a path through a file, is no object, as in any object store: to who reads or deletes one."""
@@ -33,6 +35,8 @@ class LocalStore:
         self._disk = disk
         self._folder = folder
         self._synced_folders: set[str] = set()
+        self._synced_names: dict[str, int] = {}
+        """Objects whose names were synced after they were read, with the time of what stood there."""
         self._lock = threading.Lock()
         self.url = f"file://{folder}"
 
@@ -64,11 +68,15 @@ class LocalStore:
             raise AlreadyExists(f"object {path} stands already", path=path)
 
     def get(self, path: str) -> bytes:
+        """What it returned is durable: its writer may have died, or met an error, between the name and the sync."""
+        target = self._target(path)
         with _translated(path, "no"):
             try:
-                return self._read(self._target(path))
+                data = self._read(target)
             except _NOTHING_THERE as error:
                 raise NotFound(f"no object at {path}", path=path) from error
+            self._sync_name(target)
+        return data
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         start = self._target(prefix) if prefix else self._folder
@@ -117,6 +125,15 @@ class LocalStore:
             return file.read_at(0, file.size())
         finally:
             file.close()
+
+    def _sync_name(self, target: str) -> None:
+        """Once for each object that is read, 50 us each; the folders above were synced before it got its name."""
+        found = self._disk.stat(target)
+        if found and self._synced_names.get(target) != found.modified_ns:
+            self._disk.sync_folder(str(PurePosixPath(target).parent))
+            if len(self._synced_names) >= _SYNCED_NAMES_MAX:
+                self._synced_names.clear()
+            self._synced_names[target] = found.modified_ns
 
     def _is_taken(self, temporary: str, target: str) -> bool:
         """Link `temporary` to `target`, unless something stands there."""

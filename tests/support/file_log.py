@@ -17,14 +17,16 @@ SEGMENT_BYTES = 4096
 class OneLog:
     """`disk` and `backend` see the same buffer. `logged`: what the log's logger was told."""
 
-    def __init__(self, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self.disk = CrashDisk()
+    def __init__(self, segment_bytes: int = SEGMENT_BYTES, disk: CrashDisk | None = None) -> None:
+        """disk: one that a buffer may stand on already, or not; a new one with a new buffer by default."""
+        self.disk = disk or CrashDisk()
         self.clock = FakeClock()
         self.logged = CapturingLogger()
         self.segment_bytes = segment_bytes
         self._logger = structlog.wrap_logger(self.logged, processors=[])
         self.backend = self.another_backend()
-        self.backend.create(1)
+        if disk is None:
+            self.backend.create(1)
 
     def another_backend(self) -> FileBackend:
         return FileBackend(ROOT, self.disk, clock=self.clock, segment_bytes=self.segment_bytes, logger=self._logger)

@@ -1,4 +1,7 @@
-"""The file log against a disk that loses power: what was acknowledged is there, whatever else is not."""
+"""The file log over several lives with faults drawn at random: what was acknowledged is there, whatever else is not.
+
+Every crash point of a life, one after the other, is in tests/faults/test_crash_points.py.
+"""
 
 import errno
 import random
@@ -97,24 +100,6 @@ def test_acknowledged_records_survive_every_crash(rounds: list[Round]) -> None:
     for one in rounds:
         life.live(one)
     life.check()
-
-
-def test_every_crash_point_of_a_short_life() -> None:
-    """Whatever operation the power fails in, with several outcomes each, nothing acknowledged is lost."""
-    begun = _operations_of([9, 3, 14, 2])
-    for cut_after in range(1, begun + 1):
-        for seed in range(8):
-            life = Life()
-            life.live(Round([9, 3, 14, 2], cut_after, seed, []))
-            life.live(Round([4], cut_after % 17 + 1, seed, []))
-            life.check()
-
-
-def _operations_of(groups: list[int]) -> int:
-    life = Life()
-    before = life.log.disk.operations
-    life._write(groups)
-    return life.log.disk.operations - before
 
 
 def test_the_checker_catches_a_writer_that_resolves_before_the_sync(monkeypatch: pytest.MonkeyPatch) -> None:

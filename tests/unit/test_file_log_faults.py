@@ -62,11 +62,12 @@ def test_a_failed_write_goes_on_in_a_new_segment_and_tailers_jump(
     assert numbers_read(log) == [0, 1, 2, 3, 4]
 
 
-def test_a_write_that_fails_twice_fails_its_appends_and_no_others(log: OneLog, writer: FileWriter) -> None:
+@pytest.mark.parametrize("second", [2, 3], ids=["the new segment's header", "the batch again"])
+def test_a_write_that_fails_twice_fails_its_appends_and_no_others(log: OneLog, writer: FileWriter, second: int) -> None:
     """Its records may stand on the disk, so nothing is promised about them; the next append takes their offset."""
     writer.append(ONE, record(0)).result(10)
     log.disk.fail("write", errno.EIO, number=1, kept_bytes=10_000)
-    log.disk.fail("write", errno.EIO, number=2)
+    log.disk.fail("write", errno.EIO, number=second)
     error = failure(writer.append(ONE, record(1)))
     assert error.written == "unknown"
     assert writer.append(ONE, record(2)).result(10).offset == 1
@@ -131,24 +132,6 @@ def test_an_append_many_of_which_a_group_stands_fails_as_unknown(log: OneLog, wr
     assert "disk is full" in str(error)
     assert "4096 of its 5000 records stand" in str(error)
     assert numbers_read(log) == list(range(4096))
-
-
-def test_a_full_disk_at_every_byte_of_a_batch() -> None:
-    """Without reserved space the disk may fill up anywhere in a write: refused, and later records are intact."""
-    for room in range(0, 400, 7):
-        log = OneLog()
-        writer = log.open()
-        writer.commit([record(0)])
-        log.disk.fail("write", errno.ENOSPC, number=1, kept_bytes=room)
-        for _ in ("a whole segment", "a small one"):
-            log.disk.fail("allocate", errno.ENOSPC)
-        with pytest.raises(Unavailable) as refused:
-            writer.commit(records([1, 2]))
-        assert refused.value.written == "no"
-        assert writer.commit([record(3)]) == 1
-        writer.close()
-        log.open().close()
-        assert numbers_read(log) == [0, 3]
 
 
 def test_a_thread_that_dies_fails_every_pending_and_later_append_with_its_cause(

@@ -244,3 +244,16 @@ def test_a_failing_listing_is_unavailable(watched: LocalStore, disk: WatchedDisk
         list(watched.list(""))
     with pytest.raises(Unavailable):
         watched.remove_leftovers(0)
+
+
+def test_what_is_read_is_durable(watched: LocalStore, disk: WatchedDisk) -> None:
+    """Its folder is synced before the first answer, and again once something else stands there; not at each read."""
+    LocalStore(LocalDisk(), watched.url.removeprefix("file://")).put("a/b", b"1")
+    watched.get("a/b")
+    assert disk.calls[-1] == "sync_folder a"
+    watched.get("a/b")
+    assert disk.calls.count("sync_folder a") == 1
+    target = Path(watched.local_path("a/b") or "")
+    os.utime(target, ns=(0, target.stat().st_mtime_ns + 1))
+    watched.get("a/b")
+    assert disk.calls.count("sync_folder a") == 2
