@@ -58,11 +58,31 @@ def cursor(backend: FileBackend, waits: Waits) -> FileCursor:
 
 def test_an_idle_cursor_looks_seven_times_a_second_and_never_less(cursor: FileCursor, waits: Waits) -> None:
     """From 2 ms the pause grows to 150 ms, over polls too: longer would delay a query that waits for a record."""
-    for _ in range(20):
+    for _ in range(4):
         assert not cursor.poll(10, 2**20, 0.5).records
     assert waits.waited_s[0] == 0.002
+    waits.waited_s.clear()
+    for _ in range(20):
+        assert not cursor.poll(10, 2**20, 0.5).records
     assert max(waits.waited_s) == 0.15
-    assert len(waits.waited_s) < 10 * 10 + 2 * 20
+    assert len(waits.waited_s) < 10 * 7 + 20
+
+
+def test_while_records_come_they_are_found_within_five_milliseconds(
+    backend: FileBackend, cursor: FileCursor, waits: Waits
+) -> None:
+    """Ten records a second, or one: the pause never grows beyond 5 ms; it does a second after the last one."""
+    writer = backend.open_writer()
+    for number in range(12):
+        writer.append(ONE, record(number)).result(10)
+        assert cursor.poll(10, 2**20, 0).next_offset == number + 1
+        waits.waited_s.clear()
+        gap_s = 0.1 if number < 10 else 0.99
+        assert not cursor.poll(10, 2**20, gap_s).records
+        assert max(waits.waited_s) <= 0.005
+    assert not cursor.poll(10, 2**20, 1).records
+    assert max(waits.waited_s) == 0.15
+    writer.close()
 
 
 def test_after_a_record_the_next_is_looked_for_at_once(backend: FileBackend, cursor: FileCursor, waits: Waits) -> None:

@@ -7,9 +7,10 @@ other identities.
 
 import json
 import os
+import shutil
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,20 +18,25 @@ from datetime import UTC, datetime
 import structlog
 
 from common.clock import Clock, SystemClock
-from common.disk import Disk, DiskLock, LocalDisk, Locked
-from common.errors import DataCorrupt, Misconfigured, Unavailable
-from common.ids import SequencerId
+from common.disk import Disk, DiskLock, FileStat, LocalDisk, Locked
+from common.errors import DataCorrupt, Forked, Misconfigured, Unavailable
+from common.ids import Offset, SequencerId
 from common.logs import Logger
+from writebuffer.contract import Durable, Measurable, SeekableByTime, Trimmable
 from writebuffer.errors import BufferNotFound, HeldByAnother, SequencersDiffer
 from writebuffer.file.committer import Committer
 from writebuffer.file.format import Place
 from writebuffer.file.log import LogWriter
 from writebuffer.file.reader import FileReader
 from writebuffer.file.writer import FileWriter
+from writebuffer.record import Record
 
 SEGMENT_BYTES = 64 * 2**20
 _FORMAT = 1
 _NAME = "buffer.json"
+_LEFT_BEHIND = (
+    "the buffer was deleted since this writer opened it; start the process again, and with it whoever reads the buffer"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,9 @@ class _Buffer:
 
 
 class FileBackend:
-    """Implements Backend. Only one writer at a time, from any process of this machine; any number of readers."""
+    """Implements Provable. Only one writer at a time, from any process of this machine; any number of readers."""
+
+    powers: frozenset[type] = frozenset({Durable, Trimmable, Measurable, SeekableByTime})
 
     def __init__(
         self,
@@ -86,18 +94,29 @@ class FileBackend:
             for place in self._places(buffer):
                 self._disk.make_folder(place.folder)
 
+    def beside(self, name: str) -> "FileBackend":
+        """In a folder beside this one, with what file/proving.py adds."""
+        from writebuffer.file.proving import ProofBackend  # made from this class
+
+        return ProofBackend(f"{self._folder}-{name}")
+
+    def delete(self) -> None:
+        with self._translated():
+            shutil.rmtree(self._folder, ignore_errors=True)
+
     def open_writer(self) -> FileWriter:
         locks = ExitStack()
         committers: list[Committer] = []
         writer = FileWriter(committers, self.url, locks.close, self._logger)
         with self._translated(), ExitStack() as opened:
             opened.callback(writer.close)
-            places = self._places(self._load())
+            standing = _Standing(self.url, lambda: self._disk.stat(self._path()), self._load)
+            places = self._places(standing.buffer)
             for place in places:
                 self._disk.make_folder(place.folder)
                 locks.callback(self._lock(place).close)
             for place in places:
-                committers.append(self._committer(place))
+                committers.append(self._committer(place, standing.check))
             opened.pop_all()
         return writer
 
@@ -106,9 +125,9 @@ class FileBackend:
             places = self._places(self._load())
         return FileReader(places, self._clock, self.url)
 
-    def _committer(self, place: Place) -> Committer:
+    def _committer(self, place: Place, check: Callable[[], None]) -> Committer:
         def open_log() -> LogWriter:
-            return LogWriter(place, self._clock, self._segment_bytes, self._logger)
+            return _OwnLog(place, self._clock, self._segment_bytes, self._logger, check)
 
         return Committer(place.sequencer, open_log, self._clock, self._logger)
 
@@ -171,6 +190,49 @@ class FileBackend:
             raise Misconfigured(f"{self.url}: {error}; give this user the folder, or choose another") from error
         except OSError as error:
             raise Unavailable(f"{self.url}: {error}", written="unknown") from error
+
+
+class _Standing:
+    """Whether the buffer is still the one that was opened: a writer left behind must not touch what came after it."""
+
+    def __init__(self, url: str, stat: Callable[[], FileStat | None], load: Callable[[], _Buffer]) -> None:
+        self._url = url
+        self._stat = stat
+        self._load = load
+        self._seen = stat()
+        self.buffer = load()
+
+    def check(self) -> None:
+        """One look at the file's time, and at the file where that changed. Raises Forked, Unavailable."""
+        try:
+            seen = self._stat()
+            if seen == self._seen:
+                return
+            if self._load().buffer_id != self.buffer.buffer_id:
+                raise Forked(f"{self._url}: {_LEFT_BEHIND}")
+        except BufferNotFound:
+            raise Forked(f"{self._url}: {_LEFT_BEHIND}") from None
+        except OSError as error:
+            raise Unavailable(f"{self._url}: {error}", written="no") from error
+        self._seen = seen
+
+
+class _OwnLog(LogWriter):
+    """A log that is not written to, nor trimmed, once its buffer was deleted, or deleted and made again."""
+
+    def __init__(
+        self, place: Place, clock: Clock, segment_bytes: int, logger: Logger, check: Callable[[], None]
+    ) -> None:
+        self._check_standing = check
+        super().__init__(place, clock, segment_bytes, logger)
+
+    def commit(self, records: Sequence[Record]) -> Offset:
+        self._check_standing()
+        return super().commit(records)
+
+    def trim(self, before: Offset) -> Offset:
+        self._check_standing()
+        return super().trim(before)
 
 
 def _parse(data: bytes, where: str) -> _Buffer:

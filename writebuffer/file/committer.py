@@ -7,96 +7,21 @@ as WriterDied.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 from common.clock import Clock
 from common.errors import DataCorrupt, Forked, PenstockError, Unavailable, Written
 from common.ids import Offset, SequencerId
 from common.logs import Logger
-from writebuffer.contract import Appended, AppendedRange
 from writebuffer.errors import WriterDied
 from writebuffer.file.log import LogWriter
-from writebuffer.record import Record
+from writebuffer.pending import Group, Pending, caused
 
 GROUP_BYTES_MAX = 8 * 2**20
 """16 ms of a 500 MB/s disk: more would only make the first of the group wait longer."""
 GROUP_RECORDS_MAX = 4096
 _REOPEN_FIRST_S = 0.25
 _REOPEN_MAX_S = 30.0
-
-
-class Pending:
-    """One call of append or append_many, until its future resolves. Without records: a flush passing through."""
-
-    def __init__(self, records: Sequence[Record], *, single: bool = False) -> None:
-        self._records = records
-        self._taken = 0
-        self._single = single
-        self._first: Offset | None = None
-        self.future: Future[Any] = Future()
-        # Running from the start: a caller's cancel() changes nothing and cannot get in the way of the result.
-        self.future.set_running_or_notify_cancel()
-
-    def left(self) -> Sequence[Record]:
-        """The records that are in no group yet."""
-        return self._records[self._taken :] if self._taken else self._records
-
-    def stands(self, first_offset: Offset, count: int) -> bool:
-        """The next `count` records are durable, from `first_offset`; whether these were the last, and it resolved."""
-        self._first = first_offset if self._first is None else self._first
-        self._taken += count
-        if self._taken < len(self._records):
-            return False
-        last_offset = Offset(first_offset + count - 1)
-        with suppress(InvalidStateError):  # closed meanwhile
-            self.future.set_result(self._result(self._first, last_offset) if self._records else None)
-        return True
-
-    def fails(self, error: PenstockError) -> None:
-        """Nothing more of it will be written. What earlier groups made durable stands, so `written` cannot be "no"."""
-        if self._taken and isinstance(error, Unavailable):
-            message = f"{error}; the first {self._taken} of its {len(self._records)} records stand"
-            error = _caused(type(error)(message, **(error.details | {"written": "unknown"})), error.__cause__)
-        with suppress(InvalidStateError):
-            self.future.set_exception(error)
-
-    def _result(self, first_offset: Offset, last_offset: Offset) -> Appended | AppendedRange:
-        first = Appended(first_offset, self._records[0].append_time_ns)
-        if self._single:
-            return first
-        return AppendedRange(first, Appended(last_offset, self._records[-1].append_time_ns))
-
-
-@dataclass
-class _Group:
-    """Records committed together, and the calls they came from, each with the number of its records."""
-
-    records: list[Record] = field(default_factory=list)
-    shares: list[tuple[Pending, int]] = field(default_factory=list)
-    bytes: int = 0
-
-    def take(self, pending: Pending) -> bool:
-        """Take what fits of `pending`; whether that was all of it."""
-        left = pending.left()
-        count = 0
-        for record in left:
-            if not self._fits(record):
-                break
-            self.bytes += len(record)
-            self.records.append(record)
-            count += 1
-        if count or not left:
-            self.shares.append((pending, count))
-        return count == len(left)
-
-    def _fits(self, record: Record) -> bool:
-        if len(self.records) == GROUP_RECORDS_MAX:
-            return False
-        return not self.records or self.bytes + len(record) <= GROUP_BYTES_MAX
 
 
 class Committer:
@@ -162,20 +87,20 @@ class Committer:
             self._end(lambda written: self._died(cause, written))
             self._logger.error("the log's thread died", sequencer=self._sequencer, exc_info=error)
 
-    def _next_group(self) -> _Group | None:
+    def _next_group(self) -> Group[Pending] | None:
         """Wait for something to commit; None once closing with nothing left."""
         with self._wake:
             while not self._queue and not self._closing:
                 self._wake.wait()
             if not self._queue:
                 return None
-            group = _Group()
+            group: Group[Pending] = Group(GROUP_RECORDS_MAX, GROUP_BYTES_MAX)
             for pending in self._queue:
                 if not group.take(pending):
                     break
             return group
 
-    def _commit(self, group: _Group) -> None:
+    def _commit(self, group: Group[Pending]) -> None:
         try:
             offset = self._usable_log().commit(group.records) if group.records else Offset(0)
         except Unavailable as error:
@@ -224,7 +149,7 @@ class Committer:
         if isinstance(cause, DataCorrupt | Forked):
             return cause
         what = f"sequencer {self._sequencer}: the log's thread died of {cause!r}; restart the process"
-        return _caused(WriterDied(what, written=written, sequencer=self._sequencer), cause)
+        return caused(WriterDied(what, written=written, sequencer=self._sequencer), cause)
 
     def _end(self, error: Callable[[Written], PenstockError]) -> None:
         """Fail what is pending, and what comes later; the first reason stays."""
@@ -235,8 +160,3 @@ class Committer:
             self._queue.clear()
         for one in pending:
             one.fails(error("unknown"))
-
-
-def _caused(error: Unavailable, cause: BaseException | None) -> Unavailable:
-    error.__cause__ = cause
-    return error

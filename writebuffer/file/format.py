@@ -193,13 +193,6 @@ def batch_header(segment: SegmentHeader, at: ChainEnd, body: Body, durable_lag: 
     return _sealed(raw, _BATCH_CRC_AT, segment.crc)[0]
 
 
-def record_bounds(body: memoryview, count: int) -> list[int] | None:
-    """Where the records of a body stand: `count` + 1 positions in it. None when the lengths do not fill it."""
-    lengths = np.frombuffer(body, "<u4", count)
-    bounds = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))) + lengths.nbytes
-    return bounds.tolist() if bounds[-1] == len(body) else None
-
-
 @dataclass(frozen=True, slots=True)
 class Horizon:
     """What readers may return, and where it ends: byte `segment_end` of the segment that is being written."""

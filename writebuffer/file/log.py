@@ -11,6 +11,7 @@ another thread never publishes half of a commit.
 import errno
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from common.clock import Clock
@@ -19,6 +20,7 @@ from common.ids import Epoch, Offset
 from common.logs import Logger
 from writebuffer.file.format import HEADER_BYTES, Body, ChainEnd, Horizon, Place, SegmentHeader, SegmentName
 from writebuffer.file.horizon import HorizonFile
+from writebuffer.file.index import remove_index, restore_indexes
 from writebuffer.file.recovery import recover
 from writebuffer.file.segment import OpenSegment
 from writebuffer.file.segments import Segments
@@ -51,6 +53,7 @@ class LogWriter:
         except OSError:
             self._horizon.close()
             raise
+        self._restore_indexes()
 
     @property
     def next_offset(self) -> Offset:
@@ -93,6 +96,7 @@ class LogWriter:
         for name in segments.names:
             if name.base_offset >= kept.base_offset:
                 break
+            remove_index(self._place, name)
             self._place.disk.remove(self._place.path(str(name)))
             self._place.disk.sync_folder(self._place.folder)
         with self._publishing:
@@ -102,7 +106,7 @@ class LogWriter:
 
     def close(self) -> None:
         """Seal what is open. Nothing that was written is lost, whatever fails here. May be called again."""
-        self._seal()
+        self._seal(indexed=not self.poison)
         try:
             if not self.poison:
                 self._horizon.sync()
@@ -128,7 +132,7 @@ class LogWriter:
     def _segment_for(self, body: Body) -> OpenSegment:
         """The open segment when the batch fits into it, else a new one, large enough for this batch at least."""
         if self._segment and not self._segment.has_room(body):
-            self._seal()
+            self._seal(indexed=True)
         if self._segment is None:
             created_ms = self._clock.now_ns() // 1_000_000
             start = ChainEnd(self.next_offset, self._link)
@@ -139,14 +143,22 @@ class LogWriter:
 
     def _abandon(self, error: OSError) -> None:
         """Leave the segment as it is; the next one may have the same base offset, hence a new epoch."""
-        self._seal()
+        self._seal(indexed=False)
         self._epoch = Epoch(self._epoch + 1)
         self._logger.warning("write failed", place=str(self._place), next_offset=self.next_offset, error=str(error))
 
-    def _seal(self) -> None:
+    def _seal(self, *, indexed: bool) -> None:
         if self._segment:
             self._segment.seal()
+            if indexed:
+                self._segment.write_index()
             self._segment = None
+
+    def _restore_indexes(self) -> None:
+        segments = Segments(self._place)
+        with suppress(OSError):  # readers do without
+            segments.refresh()
+            restore_indexes(self._place, segments, self._clock)
 
     def _publish(self) -> None:
         try:

@@ -11,8 +11,9 @@ from writebuffer.checks import check_sequencer
 from writebuffer.contract import Offsets, Size
 from writebuffer.errors import Closed
 from writebuffer.file.cursor import FileCursor
-from writebuffer.file.format import Place, SegmentName
+from writebuffer.file.format import Place
 from writebuffer.file.horizon import current_horizon
+from writebuffer.file.index import index_name
 from writebuffer.file.segments import Segments
 
 
@@ -24,6 +25,11 @@ class FileReader:
         self._clock = clock
         self._url = url
         self._closed = threading.Event()
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """Where the logs stand, for those who look at the files themselves."""
+        return self._places
 
     def sequencers(self) -> Sequence[SequencerId]:
         return [place.sequencer for place in self._places]
@@ -42,7 +48,7 @@ class FileReader:
         return self._place(sequencer).log_id.hex()
 
     def size(self, sequencer: SequencerId) -> Size:
-        """Space reserved for the segment being written counts as disk, not as data."""
+        """Space reserved for the segment being written counts as disk, not as data, and so do indexes."""
         place = self._place(sequencer)
         data_bytes = disk_bytes = 0
         with _translated(place):
@@ -50,9 +56,9 @@ class FileReader:
             segments = Segments(place)
             segments.refresh()
             for name in segments.names:
-                file_bytes, allocated = _measure(place, name)
+                file_bytes, allocated = _measure(place, str(name))
                 data_bytes += horizon.segment_end if name == horizon.segment else file_bytes
-                disk_bytes += allocated
+                disk_bytes += allocated + _measure(place, index_name(name))[1]
         return Size(data_bytes, disk_bytes)
 
     def close(self) -> None:
@@ -66,11 +72,11 @@ class FileReader:
         return self._places[sequencer]
 
 
-def _measure(place: Place, name: SegmentName) -> tuple[int, int]:
+def _measure(place: Place, name: str) -> tuple[int, int]:
     try:
-        file = place.disk.open(place.path(str(name)))
+        file = place.disk.open(place.path(name))
     except FileNotFoundError:
-        return 0, 0  # trimmed since it was listed
+        return 0, 0  # trimmed since it was listed, or an index that is not there
     try:
         return file.size(), file.allocated()
     finally:

@@ -8,6 +8,8 @@ import xxhash
 from common.disk import DiskFile
 from common.ids import Offset
 from writebuffer.file.format import HEADER_BYTES, UNFINISHED, Body, ChainEnd, Place, SegmentHeader, batch_header
+from writebuffer.file.index import IndexMaker, write_index
+from writebuffer.file.walk import Standpoint
 
 SMALL_BYTES = 2**20
 """A segment on a disk that is nearly full."""
@@ -32,6 +34,7 @@ class OpenSegment:
         self._named = False
         self._link = header.link
         self.end = self._touched = HEADER_BYTES
+        self._index = IndexMaker(header)
         self._file = self._make()
 
     def has_room(self, body: Body) -> bool:
@@ -44,7 +47,9 @@ class OpenSegment:
         self._file.write_at(self.end, [raw, body.data])
         self.end = self._touched
         self._link = xxhash.xxh3_64_intdigest(raw)
-        return ChainEnd(Offset(base_offset + body.count), self._link)
+        end = ChainEnd(Offset(base_offset + body.count), self._link)
+        self._index.passed(Standpoint(end.offset, self.end, end.link), body.greatest_time_ns)
+        return end
 
     def sync(self) -> None:
         """Make everything written durable, the file's name included."""
@@ -65,6 +70,10 @@ class OpenSegment:
             self._file.truncate(self._touched)
         with suppress(OSError):  # what was acknowledged is synced
             self._file.close()
+
+    def write_index(self) -> None:
+        """Once it is sealed and nothing went wrong; what a full or failing disk has left is for the records."""
+        write_index(self._place, self.header.name, self._index)
 
     def _make(self) -> DiskFile:
         file = self._place.disk.create(self._path)

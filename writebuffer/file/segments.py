@@ -30,8 +30,17 @@ class Segments:
             found = self._place.disk.names(self._place.folder)
         except FileNotFoundError:
             found = []
-        self.names = sorted(name for text in found if (name := SegmentName.parse(text)))
-        self._headers = {name: header for name in self.names if (header := self._header(name))}
+        self.names = []
+        headers: dict[SegmentName, SegmentHeader] = {}
+        for name in sorted(name for text in found if (name := SegmentName.parse(text))):
+            try:
+                header = self._headers.get(name) or self._header(name)
+            except FileNotFoundError:  # trimmed since it was listed
+                continue
+            self.names.append(name)
+            if header:
+                headers[name] = header
+        self._headers = headers
         counting: dict[Offset, SegmentHeader | None] = {}
         for name in self.names:
             counting[name.base_offset] = self._headers.get(name) or counting.get(name.base_offset)
@@ -54,6 +63,15 @@ class Segments:
         """The newest segment that counts, or the one `back` before it, or else the first; None in an empty log."""
         return self._at(max(0, len(self._counting) - 1 - back)) if self._counting else None
 
+    def counting(self) -> list[SegmentHeader]:
+        """Those that count, oldest first; a base offset without a valid header is left out."""
+        return [header for header in self._counting if header]
+
+    def behind(self, segment: SegmentHeader) -> SegmentHeader | None:
+        """The next one that counts, if any. Raises DataCorrupt when no header of its base is valid."""
+        index = bisect_right(self._bases, segment.base_offset)
+        return self._at(index) if index < len(self._bases) else None
+
     @property
     def first_offset(self) -> Offset:
         return self.names[0].base_offset if self.names else Offset(0)
@@ -70,12 +88,7 @@ class Segments:
         return header
 
     def _header(self, name: SegmentName) -> SegmentHeader | None:
-        if name in self._headers:
-            return self._headers[name]
-        try:
-            file = self._place.disk.open(self._place.path(str(name)))
-        except FileNotFoundError:
-            return None  # trimmed since it was listed
+        file = self._place.disk.open(self._place.path(str(name)))
         try:
             header = SegmentHeader.parse(file.read_at(0, HEADER_BYTES), self._place.log_id)
         finally:

@@ -8,6 +8,7 @@ tail or corruption is told by the durable end, which the caller knows.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import xxhash
 
@@ -19,25 +20,52 @@ from writebuffer.file.segments import Segments
 
 _BLOCK_BYTES = 2**20
 """Read at once. The page cache gives 1 MiB in about 0.1 ms, ten times cheaper than 4 KiB pieces."""
+_HEADERS_BYTES = 2**14
+"""Read at once where only headers are looked at: most of a larger block would be bodies."""
+
+
+class Standpoint(NamedTuple):
+    """A place between two batches of a segment: the next offset and byte, and the link of the header before it."""
+
+    offset: Offset
+    at_byte: int
+    link: int
+
+
+class Stored(NamedTuple):
+    """A body as it was read: it begins at byte `start` of `block`."""
+
+    block: bytes
+    start: int
+    length: int
+
+    @property
+    def view(self) -> memoryview:
+        return memoryview(self.block)[self.start : self.start + self.length]
 
 
 class Walk:
-    """Steps over the batches that count, from the first one of `start`.
+    """Steps over the batches that count, from the first one of `start`, or from a standpoint in it.
 
     `end` is where the batches passed so far end: what comes next, and the link that a segment starting there carries.
     `fault` says why the last `peek` or `body` found nothing. Any call may raise OSError, FileNotFoundError when a
     segment was trimmed; the walk then stands where it stood.
     """
 
-    def __init__(self, place: Place, segments: Segments, start: SegmentHeader) -> None:
+    def __init__(self, place: Place, segments: Segments, start: SegmentHeader, at: Standpoint | None = None) -> None:
+        """at: as an index gives it. The first batch found there proves it, since its header carries the link."""
         self._place = place
         self._segments = segments
         self._file: _Blocks | None = None
         self._peeked: BatchHeader | None = None
         self._horizon: Horizon | None = None
+        self._ahead_bytes = _BLOCK_BYTES
+        self._read_body = False
         self.end = ChainEnd(start.base_offset, start.previous_link)
         self.fault = ""
         self._enter(start)
+        if at and at.offset > start.base_offset:
+            self.end, self._link, self.at_byte = ChainEnd(at.offset, at.link), at.link, at.at_byte
 
     def see(self, horizon: Horizon) -> None:
         """Learn what is durable by now: nothing above it is read, and no segment made before it is overlooked."""
@@ -54,18 +82,28 @@ class Walk:
 
     def body(self) -> memoryview | None:
         """The body of the batch that `peek` found, None when it does not match its checksum."""
+        stored = self.stored()
+        return stored.view if stored else None
+
+    def stored(self) -> Stored | None:
+        """The same, with the block that was read for it."""
         header = self._peeked
         assert header is not None
-        body = self._read(self.at_byte + HEADER_BYTES, header.body_length)
-        if len(body) < header.body_length or xxhash.xxh3_64_intdigest(body) != header.body_sum:
+        self._read_body = True
+        self._ahead_bytes = max(_BLOCK_BYTES, HEADER_BYTES + header.body_length)
+        stored = self._read(self.at_byte + HEADER_BYTES, header.body_length)
+        if stored is None or xxhash.xxh3_64_intdigest(stored.view) != header.body_sum:
             self.fault = "the batch's body does not match its checksum"
             return None
-        return body
+        return stored
 
     def advance(self) -> None:
         """Go past the batch that `peek` found."""
         header = self._peeked
         assert header is not None
+        if not self._read_body:
+            self._ahead_bytes = _HEADERS_BYTES
+        self._read_body = False
         self.end = header.end
         self._link = header.link
         self.at_byte += HEADER_BYTES + header.body_length
@@ -101,11 +139,11 @@ class Walk:
         self._link = segment.link
 
     def _header(self) -> BatchHeader | None:
-        raw = bytes(self._read(self.at_byte, HEADER_BYTES))
-        if len(raw) < HEADER_BYTES:
+        read = self._read(self.at_byte, HEADER_BYTES)
+        if read is None:
             self.fault = "the segment ends here"
             return None
-        header = BatchHeader.parse(raw, self.segment)
+        header = BatchHeader.parse(read.block[read.start : read.start + HEADER_BYTES], self.segment)
         if header is None:
             self.fault = "there is no valid batch header"
         elif (header.base_offset, header.previous_link) != (self.end.offset, self._link):
@@ -113,11 +151,14 @@ class Walk:
             header = None
         return header
 
-    def _read(self, at_byte: int, length: int) -> memoryview:
+    def _read(self, at_byte: int, length: int) -> Stored | None:
+        """None where the file ends before."""
         assert self._file is not None
         seen = self._horizon
-        limit = seen.segment_end if seen and seen.segment == self.segment.name else None
-        return self._file.read(at_byte, length, limit)
+        ahead = self._ahead_bytes
+        if seen and seen.segment == self.segment.name:
+            ahead = min(ahead, seen.segment_end - at_byte)
+        return self._file.read(at_byte, length, ahead)
 
 
 class _Blocks:
@@ -126,16 +167,15 @@ class _Blocks:
     def __init__(self, file: DiskFile) -> None:
         self._file = file
         self._start = 0
-        self._block = memoryview(b"")
+        self._block = b""
 
-    def read(self, at_byte: int, length: int, limit: int | None) -> memoryview:
-        """`length` bytes, fewer at the end of the file. Reads ahead, up to `limit` where the file is still growing."""
+    def read(self, at_byte: int, length: int, ahead: int) -> Stored | None:
+        """`length` bytes, None where the file ends before. What is not in the block is read, `ahead` bytes at least."""
         begin = at_byte - self._start
         if begin < 0 or begin + length > len(self._block):
-            ahead = _BLOCK_BYTES if limit is None else min(_BLOCK_BYTES, limit - at_byte)
-            self._block = memoryview(self._file.read_at(at_byte, max(length, ahead)))
+            self._block = self._file.read_at(at_byte, max(length, ahead))
             self._start, begin = at_byte, 0
-        return self._block[begin : begin + length]
+        return Stored(self._block, begin, length) if begin + length <= len(self._block) else None
 
     def close(self) -> None:
         self._file.close()

@@ -10,7 +10,8 @@ from common.logs import Logger
 from writebuffer.checks import check_append, check_sequencer
 from writebuffer.contract import Appended, AppendedRange
 from writebuffer.errors import Closed
-from writebuffer.file.committer import Committer, Pending
+from writebuffer.file.committer import Committer
+from writebuffer.pending import Pending
 from writebuffer.record import Record
 
 _CLOSE_S = 30.0

@@ -1,0 +1,180 @@
+"""Readers of a file log while its segments are rolled, sealed and trimmed under them."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.clock import SystemClock
+from common.disk import DiskFile
+from common.errors import DataCorrupt
+from common.ids import Offset, SequencerId
+from tests.support.buffer_records import numbers, read_from, record, records
+from tests.support.file_log import OneLog
+from writebuffer.contract import Batch
+from writebuffer.errors import OffsetTrimmed
+from writebuffer.file import FileBackend
+from writebuffer.file.batch import LoadedBatch
+from writebuffer.file.format import BatchHeader, Body, ChainEnd, SegmentHeader, batch_header
+from writebuffer.file.log import LogWriter
+from writebuffer.file.walk import Stored
+from writebuffer.record import Record
+
+ONE = SequencerId(0)
+
+
+def written(groups: list[int]) -> tuple[OneLog, LogWriter]:
+    """Groups of records of 1000 bytes payload; three such records fit a segment. The writer is open."""
+    log = OneLog()
+    writer = log.open()
+    for size in groups:
+        writer.commit(records(range(writer.next_offset, writer.next_offset + size), 1000))
+    return log, writer
+
+
+@settings(max_examples=100)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(1, 7), st.integers(1, 9000), st.data())
+def test_a_fold_of_any_range_by_any_limits_is_exact(
+    groups: list[int], max_records: int, max_bytes: int, data: st.DataObject
+) -> None:
+    """From every offset to every other: each record once, in order, within both limits, but always one."""
+    log, writer = written(groups)
+    writer.close()
+    start = data.draw(st.integers(0, sum(groups)))
+    cursor = log.backend.open_reader().reader(ONE)
+    cursor.seek(Offset(start))
+    found: list[int] = []
+    while batch := cursor.poll(max_records, max_bytes, 0).records:
+        size = sum(len(one.record) for one in batch)
+        assert len(batch) <= max_records
+        assert size <= max_bytes or len(batch) == 1
+        fuller = size + len(record(0, 1000)) <= max_bytes and len(batch) < max_records
+        assert not fuller or batch[-1].offset == sum(groups) - 1
+        assert [one.offset for one in batch] == numbers(one.record for one in batch)
+        found += [one.offset for one in batch]
+    assert found == list(range(start, sum(groups)))
+
+
+def test_a_trim_in_the_middle_of_a_batch_that_is_read_is_told_at_the_next_poll() -> None:
+    """The batch is at hand, but its segment is gone: OffsetTrimmed, not the records that nobody promises any more."""
+    log, writer = written([3, 3, 3])
+    cursor = log.backend.open_reader().reader(ONE)
+    assert cursor.poll(2, 2**20, 0).next_offset == 2
+    writer.trim(Offset(6))
+    with pytest.raises(OffsetTrimmed) as raised:
+        cursor.poll(1, 2**20, 0)
+    assert (raised.value.asked, raised.value.first_offset) == (2, 6)
+
+
+def test_a_reader_that_waits_at_the_end_survives_the_trim_of_all_before_it(tmp_path: Path) -> None:
+    """Blocked while the segment it stands in is sealed and removed, it wakes with the next record."""
+    backend = FileBackend(str(tmp_path / "log"), segment_bytes=4096)
+    backend.create(1)
+    writer = backend.open_writer()
+    for number in range(5):
+        writer.append(ONE, record(number, 1000)).result(10)
+    cursor = backend.open_reader().reader(ONE)
+    assert len(read_from(cursor, 5)) == 5
+    got: list[Batch] = []
+    waiting = threading.Thread(target=lambda: got.append(cursor.poll(10, 2**20, 20)))
+    waiting.start()
+    assert writer.trim(ONE, Offset(5)) > 0
+    begun_s = SystemClock().monotonic_s()
+    writer.append(ONE, record(5, 4096)).result(10)
+    waiting.join(10)
+    assert numbers(one.record for one in got[0].records) == [5]
+    assert SystemClock().monotonic_s() - begun_s < 5
+    writer.close()
+
+
+def between_listing_and_opening(log: OneLog, act: Callable[[], object]) -> None:
+    """`act` happens once, when the next segment is about to be opened."""
+    opened = log.disk.open
+
+    def opening(path: str, *, write: bool = False) -> DiskFile:
+        if path.endswith(".log"):
+            log.disk.open = opened  # type: ignore[method-assign]
+            act()
+        return opened(path, write=write)
+
+    log.disk.open = opening  # type: ignore[method-assign,assignment]
+
+
+def test_a_trim_between_listing_and_opening_is_a_trim_and_no_damage() -> None:
+    """The segment was in the list and is gone when it is opened."""
+    log, writer = written([3, 3, 3])
+    cursor = log.backend.open_reader().reader(ONE)
+    between_listing_and_opening(log, lambda: writer.trim(Offset(6)))
+    with pytest.raises(OffsetTrimmed) as raised:
+        cursor.poll(1, 2**20, 0)
+    assert raised.value.first_offset == 6
+
+
+def test_a_seek_by_time_under_a_trim_finds_what_is_left() -> None:
+    """It looks through the rest again rather than to complain about an offset that nobody asked for."""
+    log, writer = written([3, 3, 3])
+    cursor = log.backend.open_reader().reader(ONE)
+    between_listing_and_opening(log, lambda: writer.trim(Offset(6)))
+    cursor.seek_to_time(1)  # type: ignore[attr-defined]
+    assert cursor.poll(1, 2**20, 0).next_offset == 7
+
+
+def test_records_before_a_malformed_one_are_returned_and_it_is_named() -> None:
+    """A record whose block does not fit: those before it come first, then the error names it at each poll."""
+    log = OneLog()
+    writer = log.open()
+    bad = Record(record(1).header_block[:-1], b"")
+    writer.commit([record(0), bad, record(2)])
+    cursor = log.backend.open_reader().reader(ONE)
+    assert cursor.poll(10, 2**20, 0).next_offset == 1
+    for _ in range(2):
+        with pytest.raises(DataCorrupt, match="offset 1: record header block") as raised:
+            cursor.poll(10, 2**20, 0)
+        assert raised.value.offset == 1
+    cursor.seek(Offset(2))
+    assert cursor.poll(10, 2**20, 0).next_offset == 3
+
+
+@given(st.lists(st.binary(max_size=90), min_size=1, max_size=16), st.binary(max_size=9))
+def test_many_records_are_cut_as_one_by_one(parts: list[bytes], before: bytes) -> None:
+    """Whether blocks fit is said for a whole batch as `Record.from_bytes` says it for each."""
+    good = [record(len(part), len(part)).to_bytes() if len(part) % 3 else part for part in parts]
+    stored = [Record(part, b"") for part in good]
+    body = b"".join([len(part).to_bytes(4, "little") for part in good] + good)
+    segment = SegmentHeader.make(bytes(16), ChainEnd(Offset(0), 0), 1, 0)  # type: ignore[arg-type]
+    made = Body(body, len(stored), 0, 0)
+    header = BatchHeader.parse(batch_header(segment, ChainEnd(Offset(7), segment.link), made, 0), segment)
+    assert header
+    loaded = LoadedBatch.of(header, Stored(before + body, len(before), len(body)))
+    assert loaded
+    bad = {offset for offset, _ in loaded.damaged()}
+    for at, part in enumerate(good):
+        try:
+            expected: Record | None = Record.from_bytes(part)
+        except DataCorrupt:
+            expected = None
+        assert (expected is None) == (at + 7 in bad)
+        if expected:
+            [one] = loaded.records(Offset(at + 7), 1)
+            assert (one.offset, one.record.header_block, one.record.payload) == (
+                at + 7,
+                expected.header_block,
+                expected.payload,
+            )
+
+
+def test_lengths_that_do_not_fill_the_body_are_damage() -> None:
+    """Also where a length is as large as it can be: nothing is read by it."""
+    log, writer = written([1])
+    segment = SegmentHeader.parse(log.content(log.segments()[0])[:64], log.place().log_id)
+    assert segment
+    writer.close()
+    body = b"\xff\xff\xff\xff" + bytes(20)
+    header = BatchHeader.parse(
+        batch_header(segment, ChainEnd(Offset(0), segment.link), Body(body, 1, 0, 0), 0), segment
+    )
+    assert header
+    assert LoadedBatch.of(header, Stored(body, 0, len(body))) is None

@@ -1,0 +1,92 @@
+"""The file backend as proofs use it: small segments, syncs that can be held back, threads that can be made to die."""
+
+import threading
+from collections.abc import Callable
+
+from common.disk import Buffers, Disk, DiskFile, DiskLock, FileStat, LocalDisk
+from writebuffer.contract import Writer
+from writebuffer.file.backend import FileBackend
+from writebuffer.file.writer import FileWriter
+from writebuffer.proving import Breakable, HoldsBack
+
+SEGMENT_BYTES = 20_000
+"""A proof of a few megabytes rolls and trims them."""
+
+
+class ProofBackend(FileBackend):
+    """Implements HoldsBack and Breakable besides: what was written waits in the sync that would make it durable."""
+
+    powers = FileBackend.powers | {HoldsBack, Breakable}
+
+    def __init__(self, folder: str) -> None:
+        self._gate = _Gate()
+        super().__init__(folder, _ProofDisk(self._gate), segment_bytes=SEGMENT_BYTES)
+
+    def open_writer(self) -> FileWriter:
+        self._gate.cause = None  # was for the writer before this one: there is one at a time
+        return super().open_writer()
+
+    def hold(self) -> None:
+        self._gate.open.clear()
+
+    def release(self) -> None:
+        self._gate.open.set()
+
+    def break_writer(self, writer: Writer, cause: Exception) -> None:
+        self._gate.cause = cause
+
+
+class _Gate:
+    """What every sync passes: it waits while the gate is shut, and dies where a cause is given."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.open.set()
+        self.cause: Exception | None = None
+
+    def pass_through(self) -> None:
+        self.open.wait()
+        if self.cause is not None:
+            raise self.cause
+
+
+class _ProofDisk:
+    """A Disk over LocalDisk whose files sync through the gate."""
+
+    def __init__(self, gate: _Gate) -> None:
+        self._gate = gate
+        real = LocalDisk()
+        self._real: Disk = real
+        self.stat: Callable[[str], FileStat | None] = real.stat
+        self.names: Callable[[str], list[str]] = real.names
+        self.make_folder: Callable[[str], None] = real.make_folder
+        self.link: Callable[[str, str], None] = real.link
+        self.rename: Callable[[str, str], None] = real.rename
+        self.remove: Callable[[str], None] = real.remove
+        self.sync_folder: Callable[[str], None] = real.sync_folder
+        self.lock: Callable[[str, bytes], DiskLock] = real.lock
+
+    def create(self, path: str) -> DiskFile:
+        return _ProofFile(self._real.create(path), self._gate)
+
+    def open(self, path: str, *, write: bool = False) -> DiskFile:
+        return _ProofFile(self._real.open(path, write=write), self._gate)
+
+
+class _ProofFile:
+    """A DiskFile."""
+
+    def __init__(self, real: DiskFile, gate: _Gate) -> None:
+        self._gate = gate
+        self._real = real
+        self.read_at: Callable[[int, int], bytes] = real.read_at
+        self.write_at: Callable[[int, Buffers], None] = real.write_at
+        self.allocate: Callable[[int], None] = real.allocate
+        self.truncate: Callable[[int], None] = real.truncate
+        self.size: Callable[[], int] = real.size
+        self.allocated: Callable[[], int] = real.allocated
+        self.close: Callable[[], None] = real.close
+
+    def sync_data(self) -> None:
+        self._gate.pass_through()
+        self._real.sync_data()
