@@ -47,16 +47,22 @@ class Unbroken(io.TextIOBase):
 
 
 def configure(process: str) -> Logger:
-    """Set this process's logging up, once, in a main; returns the logger bound with `process`, e.g. "ingester-3"."""
+    """Set this process's logging up, once, in a main; returns a logger. Every line names `process`, e.g. "ingester-3",
+    also those of parts that make a logger for themselves."""
+
+    def name_process(logger: object, method: str, event: Any) -> Any:
+        event.setdefault("process", process)
+        return event
+
     stream: Any = Unbroken(sys.stderr)
     logging.basicConfig(stream=stream, level=logging.INFO, format="%(message)s", force=True)
     structlog.configure(
-        processors=_PROCESSORS,
+        processors=[name_process, *_PROCESSORS],
         logger_factory=structlog.PrintLoggerFactory(stream),
         wrapper_class=_WRAPPER,
         cache_logger_on_first_use=True,
     )
-    logger: Any = structlog.get_logger(process=process)
+    logger: Any = structlog.get_logger()
     return logger  # type: ignore[no-any-return]
 
 

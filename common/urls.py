@@ -1,5 +1,10 @@
 """file:// URLs, read in one way wherever they name a local folder: the write buffer's and the object store's."""
 
+import re
+
+_USER_PASSWORD = re.compile(r"(://[^/?#@:]*):[^/?#]*@")
+_SECRET_VALUE = re.compile(r"([?&;][^=&;]*(?:password|secret|token|key)=)[^&;#]*", re.IGNORECASE)
+
 
 def local_folder(url: str) -> str | None:
     """The absolute folder of `file:///path`, without slashes at its end; None where `url` is of another form.
@@ -10,3 +15,9 @@ def local_folder(url: str) -> str | None:
     if scheme != "file" or not path.startswith("/"):
         return None
     return path.rstrip("/") or "/"
+
+
+def redacted(url: str) -> str:
+    """`url` without the secrets in it, for logs and messages: the password of its user part, values of *password=."""
+    url = _USER_PASSWORD.sub(r"\1:***@", url)
+    return _SECRET_VALUE.sub(r"\1***", url)

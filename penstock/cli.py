@@ -21,8 +21,11 @@ COMMANDS = {
     "query": "Run SQL over what is persisted and what is still in memory.",
     "status": "Show offsets, lag, buffered rows and files of each sequencer.",
     "replay": "Read a sequencer again from an offset and report what it holds.",
+    "log": "Look at the files of a file write buffer: inspect, verify, dump, size.",
+    "buffer": "Look at any write buffer, and copy records from one to another.",
     "load": "Send generated server metrics: rate, series and workers as asked.",
     "demo": "Show the whole path on a cluster in a scratch folder, and check it.",
+    "conformance": "Prove that a write buffer keeps the contract, group by group.",
     "router": "Run the router process alone.",
     "ingester": "Run the ingester process of one sequencer alone.",
 }

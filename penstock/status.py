@@ -28,7 +28,11 @@ _PARALLEL = 16
 
 @dataclass(frozen=True, slots=True)
 class SequencerStatus:
-    """One line. persisted: the replay offset. lag: records from applied to next. None where nobody says."""
+    """One line. persisted: the replay offset. lag: records from applied to next. None where nobody says.
+
+    rows_duplicate: of records that stood in the stream before, all time; of those below persisted where only the
+    manifest says.
+    """
 
     sequencer: int
     state: str
@@ -39,6 +43,7 @@ class SequencerStatus:
     next: int | None
     lag: int | None
     rows_buffered: int | None
+    rows_duplicate: int | None
     files: int | None
 
 
@@ -75,6 +80,7 @@ def merge(state: ManifestState, offsets: Offsets | None, answer: dict[str, Any] 
         next=next_offset,
         lag=max(0, next_offset - applied) if next_offset is not None and applied is not None else None,
         rows_buffered=said.get("rows_buffered"),
+        rows_duplicate=said.get("accounts", {}).get("duplicate", state.accounts.duplicate),
         files=len(state.files),
     )
 
@@ -127,6 +133,7 @@ def _corrupt(sequencer: SequencerId, offsets: Offsets | None) -> SequencerStatus
         next=offsets.next_offset if offsets else None,
         lag=None,
         rows_buffered=None,
+        rows_duplicate=None,
         files=None,
     )
 

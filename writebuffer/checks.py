@@ -14,13 +14,21 @@ def check_sequencer(sequencer: SequencerId, sequencers: int) -> None:
         raise UnknownSequencer(sequencer, sequencers)
 
 
-def check_append(sequencer: SequencerId, sequencers: int, records: Sequence[Record]) -> None:
-    """Raises UnknownSequencer, MalformedRecord, RecordTooLarge; nothing is written then."""
+def check_append(sequencer: SequencerId, sequencers: int, records: Sequence[Record]) -> int:
+    """The bytes of all `records`. Raises UnknownSequencer, MalformedRecord, RecordTooLarge; nothing is written then.
+
+    A record is looked at once in its life: one that passed here, or that Record.of made, carries its size.
+    """
     check_sequencer(sequencer, sequencers)
     if not records:
         raise MalformedRecord(f"sequencer {sequencer}: append_many takes at least one record, got none")
+    total_bytes = 0
     for record in records:
-        _check_record(sequencer, record)
+        size = record.checked_bytes if isinstance(record, Record) else 0
+        if not 0 < size <= RECORD_BYTES_MAX:
+            size = _checked_bytes(sequencer, record)
+        total_bytes += size
+    return total_bytes
 
 
 def check_limits(max_records: int, max_bytes: int) -> None:
@@ -29,7 +37,7 @@ def check_limits(max_records: int, max_bytes: int) -> None:
         raise InvalidRequest(f"poll needs max_records and max_bytes of at least 1, got {max_records} and {max_bytes}")
 
 
-def _check_record(sequencer: SequencerId, record: Record) -> None:
+def _checked_bytes(sequencer: SequencerId, record: Record) -> int:
     if not isinstance(record, Record):
         raise MalformedRecord(f"sequencer {sequencer}: asked to append {type(record).__name__}, not a Record")
     if not isinstance(record.payload, bytes) or not isinstance(record.header_block, bytes):
@@ -42,3 +50,5 @@ def _check_record(sequencer: SequencerId, record: Record) -> None:
         raise MalformedRecord(f"sequencer {sequencer}: {error}") from None
     if block.payload:
         raise MalformedRecord(f"sequencer {sequencer}: header block is longer than it says; make records by Record.of")
+    record.checked_bytes = len(record)
+    return record.checked_bytes

@@ -22,15 +22,14 @@ An optional power is a Protocol of its own, checked with isinstance, never a met
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from common.ids import Offset, SequencerId
 from writebuffer.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Where one record stands, and its append time (the header's)."""
+class Appended(NamedTuple):
+    """Where one record stands, and its append time (the header's). A tuple: it is made at each append."""
 
     offset: Offset
     append_time_ns: int
@@ -142,9 +141,18 @@ class Reader(Protocol):
 
 
 class Backend(Protocol):
-    """What a URL stands for (connect.py)."""
+    """What a URL stands for (connect.py).
 
-    url: str
+    url: opens the same buffer again; fit for logs, so without a password.
+    powers: which of the Protocols below its objects offer, and, of a backend made for a proof, which of proving.py's
+    it offers itself. What is declared is proven by the conformance suite; what is offered undeclared is a fault.
+    """
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def powers(self) -> frozenset[type]: ...
 
     def create(self, sequencers: int) -> None:
         """Make the buffer with that many sequencers; fine when it stands already with the same number.
@@ -164,7 +172,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Durable(Protocol):
-    """A writer that can say what its acknowledgement means."""
+    """A writer whose acknowledged records survive its process, killed or not, and that says by what."""
 
     def durability(self) -> str:
         """One sentence for a log line, e.g. "fdatasync of each group before it is acknowledged"."""
@@ -173,7 +181,10 @@ class Durable(Protocol):
 
 @runtime_checkable
 class Trimmable(Protocol):
-    """A writer that can remove old records."""
+    """Who can remove old records: the writer where it owns what it writes (a folder under its lock), else the reader.
+
+    Whoever holds such an object trims by policy: the router by its writer, the ingester by its reader.
+    """
 
     def trim(self, sequencer: SequencerId, before: Offset) -> Offset:
         """Remove at most what lies below `before`, in the backend's own units; returns the first offset left."""

@@ -1,36 +1,68 @@
 """The memory backend: a twin of the durable ones for tests, simulations and one process.
 
-It keeps the real rules: records are kept encoded and decoded at each read, capacity is limited, offsets are never
-reused, what was trimmed raises, a reader sees only what was acknowledged. An append resolves before the call returns
-(unless held back) and a poll with timeout 0 never waits, so that a single-threaded simulation is deterministic. Nothing
-survives the process.
+It keeps the real rules: records are bytes, made anew at each read; capacity is limited, offsets are never reused, what
+was trimmed raises, a reader sees only what was acknowledged. Retention and latency can be added (memory_options.py).
+Without a latency an append resolves before the call returns (unless held back), and a poll with timeout 0 never waits,
+so that a single-threaded simulation is deterministic. Nothing survives the process.
 """
 
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
-from common.errors import Misconfigured, Unavailable
+from common.clock import Clock, SystemClock
+from common.errors import Forked, Misconfigured, Unavailable
 from common.ids import Offset, SequencerId
 from writebuffer.checks import check_append, check_limits, check_sequencer
-from writebuffer.contract import Appended, AppendedRange, Batch, Offsets, SequencedRecord, Size
+from writebuffer.contract import (
+    Appended,
+    AppendedRange,
+    Batch,
+    Measurable,
+    Offsets,
+    SeekableByTime,
+    SequencedRecord,
+    Size,
+    Trimmable,
+)
 from writebuffer.errors import BufferNotFound, Closed, OffsetInFuture, OffsetTrimmed, SequencersDiffer
+from writebuffer.memory_latency import Later, LaterThread
+from writebuffer.memory_options import CAPACITY_BYTES, MemoryOptions
 from writebuffer.memory_stream import Stream
+from writebuffer.proving import HoldsBack
 from writebuffer.record import Record
 
-CAPACITY_BYTES = 256 * 2**20
-"""Of one sequencer. A full one refuses appends until it is trimmed."""
+_SYSTEM_CLOCK = SystemClock()
 
 
 class MemoryBackend:
-    """Implements Backend. Any number of writers and readers; those of one backend share one buffer."""
+    """Implements Provable and HoldsBack. Any number of writers and readers; those of one backend share one buffer."""
 
-    def __init__(self, url: str = "memory:", *, capacity_bytes: int = CAPACITY_BYTES) -> None:
-        """capacity_bytes: of each sequencer."""
+    powers: frozenset[type] = frozenset({Trimmable, Measurable, SeekableByTime, HoldsBack})
+
+    def __init__(
+        self,
+        url: str = "memory:",
+        *,
+        capacity_bytes: int = CAPACITY_BYTES,
+        retention_bytes: int | None = None,
+        retention_records: int | None = None,
+        retention_s: float | None = None,
+        latency_s: float = 0.0,
+        clock: Clock = _SYSTEM_CLOCK,
+        later: Later | None = None,
+    ) -> None:
+        """The options are those of memory_options.py.
+
+        clock: what retention_s counts by. later: who calls back after latency_s; a thread by default.
+        """
         self.url = url
-        self._capacity_bytes = capacity_bytes
+        self.options = MemoryOptions(capacity_bytes, retention_bytes, retention_records, retention_s, latency_s)
+        self._clock = clock
+        self._later = later or LaterThread()
         self._lock = threading.Lock()
         self._streams: list[Stream] = []
 
@@ -39,7 +71,7 @@ class MemoryBackend:
             raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
         with self._lock:
             if not self._streams:
-                self._streams = [Stream(SequencerId(number), self._capacity_bytes) for number in range(sequencers)]
+                self._streams = [self._stream(number) for number in range(sequencers)]
             if len(self._streams) != sequencers:
                 raise SequencersDiffer(
                     f"{self.url} was made with {len(self._streams)} sequencers, asked for {sequencers}: "
@@ -47,6 +79,10 @@ class MemoryBackend:
                     sequencers=len(self._streams),
                     asked=sequencers,
                 )
+
+    def beside(self, name: str) -> "MemoryBackend":
+        """Known to nobody else: a buffer of a proof is not found by its name."""
+        return MemoryBackend(f"{self.url}{name}", **asdict(self.options), clock=self._clock)
 
     def delete(self) -> None:
         """Remove the buffer, as an operator would; whoever still reads it gets Forked."""
@@ -68,17 +104,16 @@ class MemoryBackend:
         for stream in self._created():
             with stream.changed:
                 stream.holding = False
-                held, stream.held = stream.held, []
-                stream.settle()
-            for future, result in held:
-                with suppress(InvalidStateError):  # its writer was closed
-                    future.set_result(result)
+            stream.acknowledge()
 
     def open_writer(self) -> "MemoryWriter":
-        return MemoryWriter(self.url, self._created())
+        return MemoryWriter(self.url, self._created(), self.options.latency_s, self._later)
 
     def open_reader(self) -> "MemoryReader":
         return MemoryReader(self.url, self._created())
+
+    def _stream(self, number: int) -> Stream:
+        return Stream(SequencerId(number), self.options, self._clock)
 
     def _created(self) -> list[Stream]:
         with self._lock:
@@ -91,66 +126,74 @@ class MemoryBackend:
 
 
 class MemoryWriter:
-    """Implements Writer, Durable and Trimmable."""
+    """Implements Writer and Trimmable."""
 
-    def __init__(self, url: str, streams: Sequence[Stream]) -> None:
+    def __init__(self, url: str, streams: Sequence[Stream], latency_s: float, later: Later) -> None:
         self._url = url
         self._streams = streams
-        self._held: list[Future[Any]] = []
+        self._count = len(streams)
+        self._latency_s = latency_s
+        self._later = later
+        self._waiting: set[Future[Any]] = set()
         self._closed = False
 
     def sequencers(self) -> Sequence[SequencerId]:
         return [stream.sequencer for stream in self._streams]
 
     def append(self, sequencer: SequencerId, record: Record) -> "Future[Appended]":
-        return self._append(sequencer, [record], single=True)
+        return self._append(sequencer, (record,), single=True)
 
     def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
-        return self._append(sequencer, list(records), single=False)
+        return self._append(sequencer, records, single=False)
 
     def flush(self, timeout_s: float) -> None:
         self._check_open()
-        late = wait(self._held, timeout_s).not_done
+        late = wait(list(self._waiting), timeout_s).not_done
         if late:
             raise Unavailable(f"{self._url}: {len(late)} appends did not finish in {timeout_s} s", written="unknown")
 
     def close(self) -> None:
+        """As the contract says; what only the latency keeps back is acknowledged at once."""
         self._closed = True
-        for future in self._held:
+        for stream in self._streams:
+            stream.acknowledge()
+        for future in list(self._waiting):
             with suppress(InvalidStateError):
                 future.set_exception(Unavailable(f"{self._url}: the writer was closed", written="unknown"))
-
-    def durability(self) -> str:
-        return "never: records are kept in this process's memory"
 
     def trim(self, sequencer: SequencerId, before: Offset) -> Offset:
         """Removes exactly what lies below `before`, at most up to the next offset."""
         self._check_open()
-        check_sequencer(sequencer, len(self._streams))
+        check_sequencer(sequencer, self._count)
         with self._streams[sequencer].changed:
             return self._streams[sequencer].trim(before)
 
     def _append(self, sequencer: SequencerId, records: Sequence[Record], *, single: bool) -> "Future[Any]":
-        self._check_open()
-        check_append(sequencer, len(self._streams), records)
+        if self._closed:
+            self._check_open()
+        added_bytes = check_append(sequencer, self._count, records)
         future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
         stream = self._streams[sequencer]
-        with stream.changed:
+        with stream.lock:
             try:
-                if stream.deleted:
-                    raise Unavailable(f"{self._url}: the buffer was deleted", written="no")
-                result = _result(stream.add(records), records, single=single)
-            except Unavailable as error:
+                result = _result(stream.add(records, added_bytes), records, single=single)
+            except (Forked, Unavailable) as error:
                 future.set_exception(error)
                 return future
-            if stream.holding:
-                stream.held.append((future, result))
-                self._held = [one for one in self._held if not one.done()] + [future]
+            if stream.holding or self._latency_s:
+                self._resolve_later(stream, future, result)
                 return future
-            stream.settle()
+            stream.settle(stream.written_end)
         future.set_result(result)
         return future
+
+    def _resolve_later(self, stream: Stream, future: "Future[Any]", result: Appended | AppendedRange) -> None:
+        future.set_running_or_notify_cancel()  # a caller's cancel() changes nothing
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        end = stream.wait(future, result)
+        if self._latency_s:
+            self._later(self._latency_s, lambda: stream.acknowledge(end))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -242,9 +285,8 @@ class MemoryCursor:
 
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
         check_limits(max_records, max_bytes)
-        with self._open() as stream:
-            if timeout_s > 0:
-                stream.changed.wait_for(self._has_news, timeout_s)
+        if timeout_s > 0:
+            self._await_news(timeout_s)
         with self._open() as stream:
             if self._offset < stream.first_offset:
                 raise OffsetTrimmed(stream.sequencer, self._offset, stream.first_offset)
@@ -255,6 +297,14 @@ class MemoryCursor:
     def close(self) -> None:
         self._closed = True
 
+    def _await_news(self, timeout_s: float) -> None:
+        with self._open() as stream:
+            stream.polls_waiting += 1
+            try:
+                stream.changed.wait_for(self._has_news, timeout_s)
+            finally:
+                stream.polls_waiting -= 1
+
     def _has_news(self) -> bool:
         stream = self._stream
         return stream.durable_end > self._offset or stream.deleted or self._reader.closed
@@ -264,7 +314,7 @@ class MemoryCursor:
         room = max_bytes
         for offset in range(self._offset, min(stream.durable_end, self._offset + max_records)):
             record = stream.record(offset)
-            room -= len(record)
+            room -= record.checked_bytes
             if taken and room < 0:
                 break
             taken.append(SequencedRecord(Offset(offset), record))

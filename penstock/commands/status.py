@@ -16,10 +16,11 @@ def command(cluster: ClusterConfig, as_json: bool) -> None:
     """Show offsets, lag, buffered rows and files of each sequencer.
 
     \b
-    first, next    the oldest offset that the log still holds, and one past its newest
-    persisted      every row below it is in the store's files
-    applied        one past the newest offset that the ingester has taken in
-    lag            next - applied
+    first, next     the oldest offset that the log still holds, and one past its newest
+    persisted       every row below it is in the store's files
+    applied         one past the newest offset that the ingester has taken in
+    lag             next - applied
+    rows duplicate  came again in a record that was sent twice, and were left out
 
     The exit code is 1 when an ingester does not answer; its state is then `down`; it is 5 when a manifest is
     damaged, and the state `corrupt`.

@@ -1,8 +1,11 @@
 """Whether a crash or a fault happens at a point: by the seed, each run with intensities of its own."""
 
 import enum
+import functools
 import random
 from dataclasses import dataclass
+
+from writebuffer.faults import Faults
 
 
 class Crashed(BaseException):
@@ -54,6 +57,11 @@ class Pace:
 CALM = Intensity(0, 0, 0)
 
 
+@functools.cache
+def _reading(intensity: Intensity) -> Faults:
+    return Faults(disconnected=intensity.read_fault)
+
+
 class Chaos:
     """Draws from the run's random generator; `intensity` is CALM at quiet points."""
 
@@ -71,6 +79,10 @@ class Chaos:
 
     def read_fails(self) -> bool:
         return self.rng.random() < self.intensity.read_fault
+
+    def reading(self) -> Faults:
+        """What the buffer's readers meet now."""
+        return _reading(self.intensity)
 
     def crashes(self) -> bool:
         return self.rng.random() < self.intensity.crash

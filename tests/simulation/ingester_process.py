@@ -42,7 +42,6 @@ from ingester.persist.manifest_state import Instance, ManifestState
 from ingester.persist.unnamed import remove_unnamed_files
 from ingester.start import Claimed, claim_steps
 from tests.simulation.audit import ManifestAudit
-from tests.simulation.buffer import FlakyReader
 from tests.simulation.chaos import Chaos, SimulationFailure
 from tests.simulation.model import SequencerModel
 from tests.simulation.process import Process, Step
@@ -51,6 +50,7 @@ from tests.simulation.store import Connection, MemoryStore
 from tests.simulation.tasks import StoreTask
 from writebuffer.contract import Cursor, Reader, SequencedRecord
 from writebuffer.errors import OffsetTrimmed
+from writebuffer.faults import FaultyReader
 
 BATCHES_AHEAD = 2
 
@@ -91,7 +91,7 @@ class IngesterProcess(Process):
         self.ready_at = Offset(0)
         self._world = world
         self._store = Connection(world.store, world.chaos, self._meanwhile)
-        self._reader = FlakyReader(world.reader, world.chaos)
+        self._reader = FaultyReader(world.reader, world.rng, world.chaos.reading)
         self._inbox: deque[Event] = deque()
         self._persists: list[PersistJob] = []
         self._in_order: deque[tuple[str, Callable[[], StoreTask | None]]] = deque([("claim", self._claim)])

@@ -46,17 +46,81 @@ def test_nothing_is_made_by_connecting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        *("", "/var/log", "log", "memory", "memory://x", "file:", "file:/x", "file://host/x", "file://x", "file:///"),
-        *("file://", "kafkaesque://host/topic"),
-    ],
+    "url", ["", "log", "./log", "memory", "redis", "kafkaesque://host/topic", "s3://bucket/x", "localhost:9092/topic"]
 )
-def test_a_wrong_url_is_refused_with_the_right_forms(url: str) -> None:
+def test_a_url_that_could_mean_anything_is_refused_with_all_forms(url: str) -> None:
     """The message names the URL, what is wrong with it, and what there is."""
     with pytest.raises(Misconfigured, match="it is one of: memory:, memory:NAME, file:///absolute/path") as refused:
         connect(url)
     assert repr(url) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "form"),
+    [
+        ("/var/log", "file:///var/log"),
+        ("file:", "file:///absolute/path"),
+        ("file:/x", "file:///x"),
+        ("file:x", "file:///absolute/path"),
+        ("file://", "file:///absolute/path"),
+        ("file:///", "file:///absolute/path"),
+        ("file://relative", "file:///absolute/path"),
+        ("file://host/x", "file:///absolute/path"),
+        (" file:///x", "file:///x"),
+        ("file:///x\n", "file:///x"),
+        ("FILE:///X", "file:///X"),
+        ("memory://x", "memory:NAME"),
+        ("redis:", "redis://host:6379/0"),
+        ("redis:/host", "redis://host"),
+        ("redis:6379/1", "redis://redis:6379/1"),
+        ("Redis://host/0", "redis://host/0"),
+        ("kafka:9092/topic", "kafka://kafka:9092/topic"),
+        ("kafka:/host:9092/topic", "kafka://host:9092/topic"),
+        ("kafak://host:9092/topic", "kafka://host:9092/topic"),
+    ],
+)
+def test_a_half_right_url_is_told_the_right_form(url: str, form: str) -> None:
+    """What was meant stands at the message's end, ready to be copied."""
+    with pytest.raises(Misconfigured) as refused:
+        connect(url)
+    assert str(refused.value).endswith(f"; the right form is {form}")
+    assert repr(url) in str(refused.value)
+    assert refused.value.form == form
+
+
+def test_a_message_holds_no_password() -> None:
+    """Neither in the URL that was given nor in the form it should have."""
+    with pytest.raises(Misconfigured) as refused:
+        connect("Redis://me:hunter2@host/0")
+    assert "hunter2" not in f"{refused.value}{refused.value.details}"
+    assert "redis://me:***@host/0" in str(refused.value)
+
+
+def test_a_memory_buffer_takes_its_options_from_the_url() -> None:
+    """The first to name it decides; naming it again without options is the same buffer, with others a mistake."""
+    backend = connect("memory:small?capacity_bytes=5000&retention_s=1.5")
+    assert isinstance(backend, MemoryBackend)
+    assert (backend.options.capacity_bytes, backend.options.retention_s) == (5000, 1.5)
+    assert connect("memory:small") is backend
+    assert connect(backend.url) is backend
+    with pytest.raises(Misconfigured, match=r"has 'memory:small\?capacity_bytes=5000&retention_s=1.5' already"):
+        connect("memory:small?capacity_bytes=6000")
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("size=5", "unknown option 'size'; there are capacity_bytes, retention_bytes"),
+        ("capacity_bytes=big", "capacity_bytes: 'big' is not a whole number"),
+        ("latency_s=", "latency_s: '' is not a number of seconds"),
+        ("retention_s=nan", "retention_s is nan: give more than 0"),
+    ],
+)
+def test_a_wrong_option_of_a_memory_buffer_is_named(query: str, message: str) -> None:
+    """With the URL it stands in."""
+    with pytest.raises(Misconfigured, match=message) as refused:
+        connect(f"memory:?{query}")
+    assert repr(f"memory:?{query}") in str(refused.value)
 
 
 def test_other_schemes_come_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,8 +183,7 @@ def test_a_record_under_another_number_is_corrupt() -> None:
 
 def test_a_record_of_a_newer_format_is_refused() -> None:
     """With the path, not misread."""
-    body = json.dumps({"format": 2}).encode()
-    data = b'{"xxh3":"%016x","record":%b}' % (manifest.xxhash.xxh3_64_intdigest(body), body)
+    data = manifest_record.sealed({"format": 2})
     with pytest.raises(DataCorrupt, match=r"where: format 2, this build reads 1"):
         manifest.decode(data, "where")
 

@@ -17,7 +17,7 @@ from common.ids import Epoch, ManifestNumber, Offset, SequencerId
 from common.objectstore import open_store, run
 from common.startup import join_cluster
 from ingester.persist import manifest
-from ingester.persist.manifest_state import Change, Instance, ManifestState
+from ingester.persist.manifest_state import Accounts, Change, Instance, ManifestState
 from penstock.cli import cli
 from penstock.status import SequencerStatus, gather, merge, table, to_json
 from tests.support.ports import free_ports
@@ -32,6 +32,7 @@ ANSWER = {
     "replay_offset": 10,
     "next_offset": 44,
     "rows_buffered": 1234,
+    "accounts": {"stored": 10, "overwritten": 0, "duplicate": 7, "dead": 0},
     "files": 0,
 }
 
@@ -52,14 +53,16 @@ def test_a_running_ingester_says_what_only_it_knows() -> None:
         next=45,
         lag=5,
         rows_buffered=1234,
+        rows_duplicate=7,
         files=0,
     )
 
 
 def test_an_ingester_that_does_not_answer_is_down_and_the_manifest_still_speaks() -> None:
-    """Persisted and files come from the manifest, first and next from the log, the rest is unknown."""
-    status = merge(state(), Offsets(Offset(5), Offset(45)), None)
+    """Persisted, files and duplicates up to there come from the manifest, first and next from the log, no more."""
+    status = merge(state(accounts=Accounts(stored=9, duplicate=3)), Offsets(Offset(5), Offset(45)), None)
     assert (status.state, status.persisted, status.first, status.next) == ("down", 10, 5, 45)
+    assert status.rows_duplicate == 3
     assert (status.applied, status.lag, status.rows_buffered) == (None, None, None)
 
 
@@ -80,7 +83,7 @@ def test_the_table_is_aligned_and_json_has_nulls() -> None:
     lines = table(statuses).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[0].split("  ")[0] == "sequencer"
-    assert lines[1].split() == ["1", "down", "3", "5", "10", "-", "1000000", "-", "-", "0"]
+    assert lines[1].split() == ["1", "down", "3", "5", "10", "-", "1000000", "-", "-", "0", "0"]
     assert [status["applied"] for status in json.loads(to_json(statuses))] == [None, 40]
 
 
