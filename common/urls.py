@@ -3,6 +3,8 @@
 import re
 
 _USER_PASSWORD = re.compile(r"(://[^/?#@:]*):[^/?#]*@")
+_UNQUOTED_PASSWORD = re.compile(r"://(?:[^?=]|\?(?=[^=]*@))*@")
+"""A password with a bare / ? or # in it: no valid URL, but nothing to show either. An @ behind an = is a value's."""
 _SECRET_VALUE = re.compile(r"([?&;][^=&;]*(?:password|secret|token|key)=)[^&;#]*", re.IGNORECASE)
 
 
@@ -19,5 +21,8 @@ def local_folder(url: str) -> str | None:
 
 def redacted(url: str) -> str:
     """`url` without the secrets in it, for logs and messages: the password of its user part, values of *password=."""
-    url = _USER_PASSWORD.sub(r"\1:***@", url)
-    return _SECRET_VALUE.sub(r"\1***", url)
+    if url.startswith("file:"):
+        return url
+    url = _SECRET_VALUE.sub(r"\1***", url)
+    shown = _USER_PASSWORD.sub(r"\1:***@", url)
+    return shown if shown != url else _UNQUOTED_PASSWORD.sub("://***@", url)

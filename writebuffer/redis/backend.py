@@ -1,0 +1,195 @@
+"""The Redis backend: a key that says how many sequencers there are, and five keys for each (keys.py).
+
+The number is set once, by put-if-absent, so of any number of creators one wins and the others find its number. Each
+sequencer gets an identity of its own when its state is made; whoever creates again what stands changes nothing.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import structlog
+
+from common.clock import Clock, SystemClock
+from common.errors import DataCorrupt, Misconfigured
+from common.ids import SequencerId
+from common.logs import Logger
+from writebuffer.contract import Durable, Measurable, SeekableByTime, Trimmable, Writer
+from writebuffer.errors import BufferNotFound, SequencersDiffer
+from writebuffer.proving import Breakable
+from writebuffer.redis.appender import Appender
+from writebuffer.redis.durability import (
+    ServerSettings,
+    check_durability,
+    check_serving,
+    read_settings,
+    sentence,
+)
+from writebuffer.redis.keys import Keys, buffer_key
+from writebuffer.redis.link import Link
+from writebuffer.redis.reader import RedisReader
+from writebuffer.redis.scripts import MAKE
+from writebuffer.redis.servers import Servers
+from writebuffer.redis.stream import open_stream
+from writebuffer.redis.url import RedisUrl, parse
+from writebuffer.redis.writer import RedisWriter
+
+_FORMAT = 1
+
+
+class RedisBackend:
+    """Implements Provable and Breakable. Any number of writers and readers at once."""
+
+    powers: frozenset[type] = frozenset({Durable, Trimmable, Measurable, SeekableByTime, Breakable})
+
+    def __init__(self, url: RedisUrl, *, clock: Clock | None = None, logger: Logger | None = None) -> None:
+        self.url = url.shown
+        self._url = url
+        self._servers = Servers(url)
+        self._clock = clock or SystemClock()
+        self._logger: Logger = logger or structlog.get_logger()
+
+    @classmethod
+    def from_url(cls, url: str) -> "RedisBackend":
+        """Nothing is asked yet. Raises Misconfigured, naming the right form."""
+        return cls(parse(url))
+
+    def create(self, sequencers: int) -> None:
+        if sequencers < 1:
+            raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+        key = buffer_key(self._url.stream)
+        with self._links(self._connect_to_write) as link_for:
+            link = link_for(key)
+            link.call(b"SET", key, json.dumps({"format": _FORMAT, "sequencers": sequencers}).encode(), b"NX")
+            found = self._parse(link.call(b"GET", key))
+            if found != sequencers:
+                raise SequencersDiffer(
+                    f"{self.url} was made with {found} sequencers, asked for {sequencers}: start with "
+                    f"--sequencers {found}, or give the new cluster a stream= of its own",
+                    sequencers=found,
+                    asked=sequencers,
+                )
+            for keys in self._keys(sequencers):
+                link_for(keys.state).run(MAKE, keys.all(), uuid.uuid4().hex.encode())
+
+    def beside(self, name: str) -> "RedisBackend":
+        """On the same servers, in streams whose names end in `name`."""
+        return RedisBackend(self._url.beside(name), clock=self._clock, logger=self._logger)
+
+    def delete(self) -> None:
+        """The records first: what is left by an interrupted deletion says that there was a buffer."""
+        key = buffer_key(self._url.stream)
+        with self._links(self._connect) as link_for:
+            stands = link_for(key).call(b"GET", key)
+            if stands is None:
+                return
+            for keys in self._keys(self._parse(stands)):
+                link_for(keys.state).call(b"UNLINK", *keys.all())
+            link_for(key).call(b"DEL", key)
+
+    def open_writer(self) -> RedisWriter:
+        appenders: list[Appender] = []
+        with ExitStack() as opened:
+            for number, keys in enumerate(self._keys(self._sequencers())):
+                link, settings = self._connect_checked(keys.records)
+                opened.callback(link.close)
+                stream, found = open_stream(link, SequencerId(number), keys, self.url)
+                appender = Appender(
+                    stream,
+                    found.offsets.next_offset,
+                    link,
+                    lambda key=keys.records: self._connect_to_write(key),  # type: ignore[misc]
+                    self._clock,
+                    self._logger,
+                    timeout_s=self._url.timeout_s,
+                    replicas=self._url.replicas,
+                )
+                opened.callback(appender.close)
+                appenders.append(appender)
+            opened.pop_all()
+        return RedisWriter(appenders, self.url, sentence(settings, self._url))
+
+    def open_reader(self) -> RedisReader:
+        with self._links(self._connect) as link_for:
+            streams = [
+                open_stream(link_for(keys.state), SequencerId(number), keys, self.url)[0]
+                for number, keys in enumerate(self._keys(self._sequencers(link_for)))
+            ]
+        return RedisReader(streams, self._connect, self._clock, self.url, self._url.replicas)
+
+    def break_writer(self, writer: Writer, cause: Exception) -> None:
+        assert isinstance(writer, RedisWriter)
+        writer.break_with(cause)
+
+    def _sequencers(self, link_for: Callable[[bytes], Link] | None = None) -> int:
+        """Raises BufferNotFound."""
+        key = buffer_key(self._url.stream)
+        if link_for is None:
+            with self._links(self._connect) as links:
+                return self._sequencers(links)
+        stands = link_for(key).call(b"GET", key)
+        if stands is None:
+            raise BufferNotFound(
+                f"{self.url}: there is no write buffer (no key {key.decode()}); `penstock up` or a router makes it, or "
+                "`connect(url).create(sequencers)`",
+                url=self.url,
+            )
+        return self._parse(stands)
+
+    def _keys(self, sequencers: int) -> list[Keys]:
+        return [Keys.of(self._url.stream, SequencerId(number)) for number in range(sequencers)]
+
+    def _connect(self, key: bytes) -> Link:
+        """To read: whatever the server's durability, the writers have accepted it."""
+        return self._checked(key, check_serving)[0]
+
+    def _connect_to_write(self, key: bytes) -> Link:
+        return self._connect_checked(key)[0]
+
+    def _connect_checked(self, key: bytes) -> tuple[Link, ServerSettings]:
+        return self._checked(key, check_serving, check_durability)
+
+    def _checked(self, key: bytes, *checks: Callable[[ServerSettings, RedisUrl], None]) -> tuple[Link, ServerSettings]:
+        """Raises Lost, NotServing, Misconfigured."""
+        link = self._servers.connect(key)
+        try:
+            settings = read_settings(link)
+            for check in checks:
+                check(settings, self._url)
+        except BaseException:
+            link.close()
+            raise
+        return link, settings
+
+    @contextmanager
+    def _links(self, connect: Callable[[bytes], Link]) -> Iterator[Callable[[bytes], Link]]:
+        """For a few questions: one connection, in a cluster one for each key."""
+        links: dict[bytes, Link] = {}
+
+        def link_for(key: bytes) -> Link:
+            place = key if self._url.scheme == "redis+cluster" else b""
+            if place not in links:
+                links[place] = connect(key)
+            return links[place]
+
+        try:
+            yield link_for
+        finally:
+            for link in links.values():
+                link.close()
+
+    def _parse(self, stands: bytes) -> int:
+        where = f"{self.url}: key {self._url.stream}"
+        try:
+            values = json.loads(stands)
+            format_found, sequencers = values["format"], int(values["sequencers"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataCorrupt(
+                f"{where} holds no write buffer of penstock ({error!r}); choose another stream="
+            ) from None
+        if format_found != _FORMAT:
+            raise Misconfigured(
+                f"{where}: format {format_found}, this build reads {_FORMAT}; use the release that made it"
+            )
+        return sequencers

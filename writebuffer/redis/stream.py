@@ -1,0 +1,105 @@
+"""One sequencer's stream as it was when a writer or reader was opened, and the questions both ask about it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import DataCorrupt, Forked
+from common.ids import Offset, SequencerId
+from writebuffer.contract import Offsets
+from writebuffer.errors import BufferNotFound
+from writebuffer.record import Record
+from writebuffer.redis.keys import Keys, entry_id
+from writebuffer.redis.link import Link, NotServing, Refused
+from writebuffer.redis.scripts import CONFIRM, LOOK, Script, wait_command
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    sequencer: SequencerId
+    keys: Keys
+    identity: bytes
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.url}: sequencer {self.sequencer}"
+
+    def forked(self, difference: str) -> Forked:
+        return Forked(
+            f"{self}: {difference}: the server was restored or failed over without its newest records, or the buffer "
+            "was deleted and made anew. Restore what was lost; or start anew with another stream= and a replay",
+            sequencer=self.sequencer,
+        )
+
+    def corrupt(self, offset: Offset, what: str) -> DataCorrupt:
+        return DataCorrupt(f"{self}: offset {offset}: {what}", sequencer=self.sequencer, offset=offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What stood there at one moment."""
+
+    identity: bytes
+    offsets: Offsets
+    data_bytes: int
+
+
+def look(link: Link, stream: Stream) -> Look:
+    """Raises Forked when it is not `stream` any more, and what Link.call does."""
+    found = look_anew(link, stream.keys)
+    if found is None or found.identity != stream.identity:
+        raise stream.forked(f"identity {stream.identity!r} was known, found {found and found.identity!r}")
+    return found
+
+
+def look_anew(link: Link, keys: Keys) -> Look | None:
+    found = link.run(LOOK, keys.all())
+    if found is None:
+        return None
+    identity, first_offset, next_offset, data_bytes = found
+    return Look(identity, Offsets(Offset(first_offset), Offset(next_offset)), data_bytes)
+
+
+def open_stream(link: Link, sequencer: SequencerId, keys: Keys, url: str) -> tuple[Stream, Look]:
+    """Raises BufferNotFound where its creation was never finished, or it was deleted in part."""
+    found = look_anew(link, keys)
+    if found is None:
+        raise BufferNotFound(
+            f"{url}: sequencer {sequencer} has no state ({keys.state.decode()}): its creation was "
+            "interrupted, or it was deleted; `penstock up` or a router makes it again, empty, or "
+            "`connect(url).create(sequencers)`",
+            url=url,
+        )
+    return Stream(sequencer, keys, found.identity, url), found
+
+
+def run(link: Link, stream: Stream, script: Script, *arguments: bytes) -> Any:
+    """Call a script whose first argument is the identity. Raises Forked, and what Link.call does."""
+    try:
+        return link.run(script, stream.keys.all(), stream.identity, *arguments)
+    except Refused as error:
+        raise stream.forked(f"identity {stream.identity!r} was known, the server says {error}") from None
+
+
+def read_one(link: Link, stream: Stream, offset: Offset) -> Record | None:
+    """The record at `offset`; None where there is none (any more)."""
+    found = link.call(b"XRANGE", stream.keys.records, entry_id(offset), entry_id(offset))
+    return decoded(stream, offset, found[0][1]) if found else None
+
+
+def decoded(stream: Stream, offset: Offset, fields: list[bytes]) -> Record:
+    """Raises DataCorrupt."""
+    if len(fields) != 2 or fields[0] != b"r":
+        raise stream.corrupt(offset, "the entry is none that penstock wrote")
+    try:
+        return Record.from_bytes(fields[1])
+    except DataCorrupt as error:
+        raise stream.corrupt(offset, error.message) from None
+
+
+def confirm_replicated(link: Link, stream: Stream, replicas: int, timeout_s: float) -> None:
+    """Return once `replicas` replicas have all that stood before the call. Raises Unavailable."""
+    run(link, stream, CONFIRM)
+    link.send([wait_command(replicas, timeout_s)])
+    reached = link.receive(2 * timeout_s + 1)
+    if reached < replicas:
+        raise NotServing(f"{stream}: {reached} of {replicas} replicas have the newest records; poll again")
