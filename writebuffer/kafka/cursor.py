@@ -1,0 +1,257 @@
+"""One reading position in one partition, with a consumer of its own while it reads.
+
+The consumer fetches ahead; what it has fetched stands in `_ahead`, errors and ends of the partition in their places
+among the records, and the cursor moves only by what it takes from there. A seek drops the consumer: an old one would
+first sit out the long poll of its fetch. An empty batch is returned only after the broker named an end that is not
+above the cursor; in a poll that waits, the consumer's own word for that is enough.
+"""
+
+import threading
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from common.clock import Clock
+from common.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable
+from common.ids import Offset, SequencerId
+from common.logs import Logger
+from writebuffer.checks import check_limits
+from writebuffer.contract import Batch, SequencedRecord
+from writebuffer.errors import Closed, OffsetInFuture, OffsetTrimmed
+from writebuffer.kafka.ahead import Ahead
+from writebuffer.kafka.client import ABSENT, ANSWER_S, AWAY, OUT_OF_RANGE, ClientLog, consumer_settings, translated
+from writebuffer.kafka.times import kafka_time_ms
+from writebuffer.kafka.topic import Topic
+from writebuffer.record import Record
+
+_IDLE_AGE_S = 5.0
+"""How old the topic's identity may be while nothing comes. A broker that has gone is noticed before, by its
+connection; one that hangs only by this question."""
+_REMAKE_S = 0.01
+"""How old it may be when records have come since. No cluster deletes a topic, makes it again and takes a record in so
+short a time, so that nothing of another topic is ever returned."""
+_SLICE_S = 0.2
+"""A waiting poll looks up as often: whether its reader was closed, whether the topic is still the same."""
+_TICK_S = 0.001
+"""librdkafka counts in whole milliseconds: a wait of less would be none, and the loop would spin."""
+_TRUSTED_WAIT_S = 0.05
+"""In a poll shorter than that the consumer may not have heard yet of a record that was just acknowledged."""
+_CHUNK_RECORDS = 500
+_WALK = (1000, 16 * 2**20)
+
+
+class KafkaCursor:
+    """Implements Cursor and SeekableByTime."""
+
+    def __init__(self, topic: Topic, sequencer: SequencerId, clock: Clock, logger: Logger) -> None:
+        self._topic = topic
+        self._sequencer = sequencer
+        self._clock = clock
+        self._log = ClientLog(logger, topic=topic.url.topic, sequencer=sequencer)
+        self._busy = threading.Lock()
+        """Held by a call: whoever closes the reader waits until the consumer is not in use."""
+        self._closed = False
+        self._consumer: Consumer | None = None
+        self._ahead = Ahead()
+        self._unverified = False
+        """Whether something was fetched since the topic's identity was looked at."""
+        self._end_seen = -1
+        self._offset = topic.offsets(sequencer).first_offset
+
+    def seek(self, offset: Offset) -> None:
+        """Asks the broker. Raises OffsetTrimmed, OffsetInFuture, Unavailable, Forked."""
+        with self._busy:
+            self._check_open()
+            now = self._topic.offsets(self._sequencer)
+            if offset < now.first_offset:
+                raise OffsetTrimmed(self._sequencer, offset, now.first_offset)
+            if offset > now.next_offset:
+                raise OffsetInFuture(self._sequencer, offset, now.next_offset)
+            self._stand_at(offset)
+
+    def seek_to_first(self) -> None:
+        with self._busy:
+            self._check_open()
+            self._stand_at(self._topic.offsets(self._sequencer).first_offset)
+
+    def seek_to_next(self) -> None:
+        with self._busy:
+            self._check_open()
+            self._stand_at(self._topic.offsets(self._sequencer).next_offset)
+
+    def seek_to_time(self, time_ns: int) -> None:
+        """Kafka finds the first record whose millisecond is not below; from there the append times are read.
+
+        After an error the cursor stands where it stood.
+        """
+        with self._busy:
+            self._check_open()
+            before = self._offset
+            try:
+                self._stand_at(self._offset_at(time_ns))
+            except PenstockError:
+                self._stand_at(before)
+                raise
+
+    def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
+        """As the contract says. Raises OffsetTrimmed, Unavailable, DataCorrupt, Forked, Misconfigured."""
+        check_limits(max_records, max_bytes)
+        with self._busy:
+            return self._poll(max_records, max_bytes, timeout_s)
+
+    def close(self) -> None:
+        """A poll that waits in another thread raises Closed."""
+        self._closed = True
+        with self._busy:
+            self._drop_consumer()
+
+    def _poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        owed = self._offset
+        """Up to here the broker has said that there is something: no empty batch below it."""
+        while True:
+            self._check_open()
+            if self._consumer and not self._ahead:
+                self._fetch(0)
+            self._topic.verify(_REMAKE_S if self._unverified else _IDLE_AGE_S)
+            self._unverified = False
+            if taken := self._take(max_records, max_bytes):
+                return Batch(taken, self._offset)
+            left_s = deadline_s - self._clock.monotonic_s()
+            if left_s <= 0 and self._offset < owed:
+                raise self._unavailable(f"next offset is {owed}, but no record from {self._offset} on has come")
+            if left_s <= 0:
+                owed = self._offset if self._waited_at_end(timeout_s) else self._next_offset()
+                if owed <= self._offset:
+                    return Batch((), self._offset)
+                deadline_s = self._clock.monotonic_s() + ANSWER_S
+            self._fetch(min(max(left_s, _TICK_S), _SLICE_S))
+
+    def _take(self, max_records: int, max_bytes: int) -> list[SequencedRecord]:
+        """From what was fetched ahead; what stands between the records is met first when it is its turn."""
+        while not (taken := self._ahead.take(max_records, max_bytes)):
+            other = self._ahead.other()
+            if other is None:
+                return []
+            if other.error() is None:
+                raise self._corrupt(other)
+            self._ahead.drop_other()
+            self._meet(other)
+        self._offset = Offset(taken[-1].offset + 1)
+        return taken
+
+    def _fetch(self, timeout_s: float) -> None:
+        """Wait for what the consumer has, and take over what is there. A trouble of its connection is looked into."""
+        consumer = self._consumer or self._start_consumer()
+        try:
+            messages = consumer.consume(_CHUNK_RECORDS, 0)
+            if not messages and (message := consumer.poll(timeout_s)) is not None:
+                messages = [message, *consumer.consume(_CHUNK_RECORDS, 0)]
+        except (KafkaException, RuntimeError) as error:
+            self._drop_consumer()
+            raise self._unavailable(f"the consumer failed: {error}") from error
+        self._ahead.add(messages)
+        self._unverified = bool(messages)
+        if self._log.take_trouble():
+            self._topic.verify(0)
+
+    def _meet(self, message: Message) -> None:
+        """The end of the partition, or an error, now that it is its turn."""
+        error = message.error()
+        assert error is not None
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            end = message.offset()
+            if end is not None and end >= self._offset:
+                self._end_seen = self._offset = Offset(end)  # past control records too
+            return
+        self._drop_consumer()
+        if code in OUT_OF_RANGE:
+            self._look_where_it_is()
+        elif code in ABSENT or code in AWAY:
+            self._topic.verify(0)
+        elif code != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is joined
+            raise translated(error, f"{self._place}: poll at {self._offset}", sequencer=self._sequencer)
+
+    def _look_where_it_is(self) -> None:
+        """Kafka has nothing at the cursor's offset: raises what has become of it, or returns: leaders were changing."""
+        self._topic.verify(0)
+        now = self._topic.offsets(self._sequencer)
+        if self._offset < now.first_offset:
+            raise OffsetTrimmed(self._sequencer, self._offset, now.first_offset)
+        self._check_not_behind(now.next_offset)
+
+    def _next_offset(self) -> Offset:
+        next_offset = self._topic.next_offset(self._sequencer)
+        if next_offset < self._offset:
+            self._topic.verify(0)
+            self._check_not_behind(self._topic.next_offset(self._sequencer))
+        return next_offset
+
+    def _check_not_behind(self, next_offset: Offset) -> None:
+        if next_offset < self._offset:
+            raise Forked(
+                f"{self._place}: records were read up to {self._offset}, but the next offset is {next_offset}: the "
+                "cluster has lost acknowledged records (an unclean leader election, a disk); replay into a new store",
+                sequencer=self._sequencer,
+                asked=self._offset,
+                next_offset=next_offset,
+            )
+
+    def _waited_at_end(self, timeout_s: float) -> bool:
+        return self._end_seen == self._offset and timeout_s >= _TRUSTED_WAIT_S
+
+    def _offset_at(self, time_ns: int) -> Offset:
+        found = self._topic.offset_at(self._sequencer, kafka_time_ms(time_ns))
+        if found is None:
+            return self._topic.next_offset(self._sequencer)
+        self._stand_at(found)
+        while records := self._poll(*_WALK, 0).records:
+            for one in records:
+                if one.record.append_time_ns >= time_ns:
+                    return one.offset
+        return self._offset
+
+    def _start_consumer(self) -> Consumer:
+        try:
+            consumer = Consumer(consumer_settings(self._topic.url, self._log))
+            consumer.assign([TopicPartition(self._topic.url.topic, self._sequencer, self._offset)])
+        except KafkaException as error:
+            raise Misconfigured(f"{self._place}: librdkafka refuses the consumer's settings: {error}") from error
+        self._consumer = consumer
+        return consumer
+
+    def _stand_at(self, offset: Offset) -> None:
+        self._drop_consumer()
+        self._offset = offset
+
+    def _drop_consumer(self) -> None:
+        self._ahead.clear()
+        self._end_seen = -1
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
+
+    def _check_open(self) -> None:
+        if self._closed or self._topic.closed.done():
+            self._drop_consumer()
+            raise Closed(f"{self._place}: the cursor or its reader was closed")
+
+    @property
+    def _place(self) -> str:
+        return self._topic.place(self._sequencer)
+
+    def _unavailable(self, what: str) -> Unavailable:
+        return Unavailable(f"{self._place}: {what}", sequencer=self._sequencer)
+
+    def _corrupt(self, message: Message) -> DataCorrupt:
+        offset, error = message.offset(), "it is no record of penstock"
+        try:
+            Record.from_bytes(message.value() or b"")
+        except DataCorrupt as raised:
+            error = raised.message
+        return DataCorrupt(
+            f"{self._place}: offset {offset}: {error}; something else writes to this topic, or a record was damaged: "
+            "seek past it and count what is missing",
+            sequencer=self._sequencer,
+            offset=offset,
+        )

@@ -1,0 +1,96 @@
+"""One call of append or append_many on its way: a delivery report for each record, one future for all of them."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import Any
+
+from confluent_kafka import KafkaError, Message
+
+from common.errors import PenstockError, Unavailable, Written
+from common.ids import Offset, SequencerId
+from writebuffer.contract import Appended, AppendedRange
+from writebuffer.record import Record
+
+
+class Delivery:
+    """Resolves once every record that was handed to librdkafka has its report; reports come in order of offsets.
+
+    Reports are taken by the writer's thread, `stop` is called by the one that appends; each sees what the other did
+    last, and whichever comes last settles.
+    """
+
+    __slots__ = (
+        "_failure",
+        "_first",
+        "_last",
+        "_left",
+        "_records",
+        "_settle",
+        "_single",
+        "_unsent",
+        "future",
+        "sequencer",
+    )
+
+    def __init__(
+        self,
+        sequencer: SequencerId,
+        records: Sequence[Record],
+        settle: "Callable[[Delivery, Offset | None, KafkaError | PenstockError | None], None]",
+        *,
+        single: bool,
+    ) -> None:
+        """settle(delivery, last offset, failure): called once, or in a race twice, when nothing more will come."""
+        self.sequencer = sequencer
+        self._records = records
+        self._settle = settle
+        self._single = single
+        self._left = len(records)
+        self._unsent = 0
+        self._first = self._last = -1
+        self._failure: KafkaError | PenstockError | None = None
+        self.future: Future[Any] = Future()
+        # Running from the start: a caller's cancel() changes nothing and cannot get in the way of the result.
+        self.future.set_running_or_notify_cancel()
+
+    def reported(self, error: KafkaError | None, message: Message) -> None:
+        """librdkafka's report for the next record."""
+        self._left -= 1
+        if error is None:
+            self._last = message.offset()  # type: ignore[assignment]
+            if self._first < 0:
+                self._first = self._last
+        elif self._failure is None:
+            self._failure = error
+        if self._left == self._unsent:
+            self._settle(self, Offset(self._last), self._failure)
+
+    def stop(self, sent: int, error: PenstockError) -> None:
+        """Only the first `sent` records were handed over, because of `error`."""
+        self._failure = error
+        self._unsent = len(self._records) - sent
+        if self._left == self._unsent:
+            self._settle(self, None, error)
+
+    def stands(self) -> None:
+        first = Appended(Offset(self._first), self._records[0].append_time_ns)
+        last = Appended(Offset(self._last), self._records[-1].append_time_ns)
+        with suppress(InvalidStateError):  # closed meanwhile
+            self.future.set_result(first if self._single else AppendedRange(first, last))
+
+    def fails(self, error: PenstockError) -> None:
+        if isinstance(error, Unavailable) and self._first >= 0:
+            error = as_unknown(error)
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
+
+    def written(self) -> Written:
+        """Whether any of its records may stand, should it end now."""
+        return "no" if self._unsent == len(self._records) else "unknown"
+
+
+def as_unknown(error: Unavailable) -> Unavailable:
+    known = type(error)(error.message, **(error.details | {"written": "unknown"}))
+    known.__cause__ = error.__cause__
+    return known
