@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.not_run"]
+pytest_plugins = ["tests.support.not_run", "tests.support.figures", "tests.support.services"]
 
 # The wall clock of a busy machine is no property of the code; pytest-timeout guards against hangs.
 settings.register_profile("default", deadline=None, print_blob=True)

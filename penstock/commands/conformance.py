@@ -1,0 +1,92 @@
+"""`penstock conformance`."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from penstock import exit_codes
+
+if TYPE_CHECKING:
+    from penstock.proof import Found, Suite
+
+
+@click.command()
+@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="NAME",
+    help="Only this group, such as seek; may be given several times.",
+)
+@click.option("-k", "keyword", default="", metavar="EXPRESSION", help="Only cases whose names match, as pytest's -k.")
+@click.option(
+    "--backend",
+    metavar="MODULE:CALLABLE",
+    help="What makes a backend of such a URL, where no installed package does: one under development.",
+)
+@click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(min=0.1),
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for what must come soon.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON; docs/write-a-backend.md describes it.")
+def command(
+    urls: tuple[str, ...], groups: tuple[str, ...], keyword: str, backend: str | None, patience_s: float, as_json: bool
+) -> None:
+    """Prove that a write buffer keeps the contract, group by group.
+
+    Fresh buffers are made beside each URL, and removed again; what stands at the URL itself is not touched. A case
+    of an optional power that the backend does not declare is listed as not run, which is neither passed nor failed.
+
+    The exit code is 0 when nothing failed and 1 when something did, or when nothing at all was shown.
+    """
+    from penstock.proof import Found, Suite, require_pytest, to_json
+    from writebuffer.conformance.subject import Subject
+
+    _check_groups(groups)
+    require_pytest()
+    subjects = [Subject(url, backend) for url in dict.fromkeys(urls)]
+    found = {one.url: one for one in map(Found.of, subjects)}
+    suite = Suite(subjects, groups=groups, keyword=keyword, patience_s=patience_s)
+    if as_json:
+        import json
+
+        for case in suite.cases():
+            found[case.url].cases.append(case)
+        click.echo(json.dumps(to_json(list(found.values()))))
+    else:
+        _print(suite, found)
+    sys.exit(exit_codes.OK if all(one.holds() for one in found.values()) else exit_codes.FAILED)
+
+
+def _check_groups(groups: Sequence[str]) -> None:
+    from writebuffer.conformance import GROUPS
+
+    for group in groups:
+        if group not in GROUPS:
+            raise click.BadParameter(f"{group!r} is none of: {', '.join(GROUPS)}", param_hint="--group")
+
+
+def _print(suite: "Suite", found: "dict[str, Found]") -> None:
+    """Group by group while it runs, then the failures and totals of each write buffer."""
+    from itertools import groupby
+
+    from penstock import proof
+
+    for url, cases in groupby(suite.cases(), key=lambda case: case.url):
+        one = found[url]
+        click.echo(proof.text_of_powers(one))
+        for group, members in groupby(cases, key=lambda case: case.group):
+            through = list(members)
+            one.cases += through
+            click.echo(proof.text_of_group(group, through))
+        if failures := proof.text_of_failures(one):
+            click.echo(f"\n{failures}\n")
+        click.echo(f"  {proof.text_of_totals(one)}\n")

@@ -1,0 +1,75 @@
+"""penstock's own backends keep the contract: the suite passes on each, with nothing undone that it declares."""
+
+import json
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.figures import record_figure
+
+UNDECLARED = {
+    "memory": {"Breakable", "Durable"},
+    "file": set[str](),
+    "sqlite": {"Breakable", "HoldsBack", "Measurable", "SeekableByTime"},
+}
+"""What is known not to be run; for the others whatever they do not declare."""
+
+
+@pytest.mark.parametrize("backend", ["memory", "file", "redis", "kafka"])
+def test_a_backend_of_ours_passes(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """`penstock conformance URL` exits with 0, no case failed, and what was not run is of a power not declared."""
+    _prove(backend, [_url(backend, request, tmp_path)])
+    assert list(tmp_path.iterdir()) == [], "the suite left something behind"
+
+
+def test_the_example_backend_passes(tmp_path: Path) -> None:
+    """The backend that docs/write-a-backend.md builds, opened by --backend without an installed entry point."""
+    _prove("sqlite", [f"sqlite://{tmp_path}/buffer", "--backend", "docs.examples.sqlite_buffer:SqliteBackend"])
+    assert list(tmp_path.iterdir()) == [], "the suite left something behind"
+
+
+def test_pytest_runs_the_suite_for_every_url_given(tmp_path: Path) -> None:
+    """`pytest --pyargs writebuffer.conformance` in a folder of its own needs nothing of this repository's."""
+    arguments = ["--pyargs", "writebuffer.conformance", "--write-buffer", "memory:", "-k", "test_seek.py", "-ra"]
+    arguments += ["--write-buffer", f"file://{tmp_path}/log", "-p", "no:cacheprovider"]
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "24 passed" in found.stdout
+
+
+def _url(backend: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    name = f"conformance-{uuid.uuid4().hex[:8]}"
+    if backend == "redis":
+        return f"{request.getfixturevalue('redis_url')}?stream={name}"
+    if backend == "kafka":
+        return f"{request.getfixturevalue('kafka_url')}/{name}"
+    return f"file://{folder}/log" if backend == "file" else "memory:"
+
+
+def _prove(backend: str, arguments: list[str]) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "penstock", "conformance", "--json", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout, found.stderr
+    (report,) = json.loads(found.stdout)["write_buffers"]
+    cases: list[dict[str, Any]] = [case for group in report["groups"] for case in group["cases"]]
+    failed = [f"{case['name']}: {case['reason']}" for case in cases if case["outcome"] == "failed"]
+    assert failed == []
+    assert found.returncode == 0, found.stderr
+    declared = {*report["powers"], *report["hooks"]}
+    reasons = Counter(case["reason"] for case in cases if case["outcome"] == "not run")
+    assert all(not declared & set(reason.replace(",", "").split()) for reason in reasons), reasons
+    undeclared = {word for reason in reasons for word in reason.split() if word[0].isupper()}
+    assert undeclared == UNDECLARED.get(backend, undeclared)
+    counts = f"{report['passed']} passed, {report['failed']} failed, {report['not_run']} not run"
+    record_figure(f"conformance of {backend}: {report['cases']} cases, {counts}, {report['seconds']:.0f} s")

@@ -1,0 +1,89 @@
+"""What is to be proven: a write buffer's URL, and how to open it."""
+
+import importlib
+import os
+import sys
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from common.errors import Misconfigured, PenstockError
+from common.urls import redacted
+from writebuffer.connect import connect
+from writebuffer.contract import Backend
+from writebuffer.proving import Provable
+
+_PARTS = ("url", "powers", "create", "open_writer", "open_reader", "beside", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A URL, and `module:callable` that makes its backend; without the latter the URL's scheme is an installed one."""
+
+    url: str
+    factory: str | None = None
+
+    def __str__(self) -> str:
+        return redacted(self.url)
+
+    def backend(self, url: str | None = None) -> Backend:
+        """The backend of `url`, else of the subject's own. Raises what `connect` raises, and Misconfigured."""
+        url = url or self.url
+        return _load(self.factory)(url) if self.factory else connect(url)
+
+    def provable(self) -> Provable:
+        """Raises Misconfigured, naming what the backend lacks."""
+        with self._named():
+            backend = self.backend()
+        missing = [part for part in _PARTS if not hasattr(backend, part)]
+        if missing:
+            kind = f"{type(backend).__module__}.{type(backend).__qualname__}"
+            raise Misconfigured(
+                f"{self}: {kind} cannot be proven, it lacks {', '.join(f'`{part}`' for part in missing)}; "
+                "writebuffer/proving.py says what each has to do, docs/write-a-backend.md shows one",
+                missing=missing,
+            )
+        return cast(Provable, backend)
+
+    def powers(self) -> frozenset[type]:
+        """What its buffers for proofs declare. Makes and deletes one. Raises why it cannot."""
+        with self._named():
+            backend = self.provable().beside(f"probe-{uuid.uuid4().hex[:12]}")
+            try:
+                backend.create(1)
+            finally:
+                backend.delete()
+        return backend.powers
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What a backend under development raises before there is anything to prove, as an error with a place."""
+        try:
+            yield
+        except PenstockError:
+            raise
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            raise Misconfigured(
+                f"{self}: cannot be made: {type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
+            ) from error
+
+    def arguments(self) -> list[str]:
+        """For a process of its own that is to open the same (child.py)."""
+        return ["--backend", self.factory] if self.factory else []
+
+
+def _load(factory: str) -> Callable[[str], Backend]:
+    module, colon, name = factory.partition(":")
+    if not colon or not module or not name:
+        raise Misconfigured(f"--backend {factory!r}: give module:callable, such as my_package.my_buffer:from_url")
+    here = os.getcwd()  # noqa: PTH109  sys.path holds str
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return cast("Callable[[str], Backend]", getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError) as error:
+        raise Misconfigured(f"--backend {factory!r}: {error}") from error

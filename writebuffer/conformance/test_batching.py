@@ -1,0 +1,109 @@
+"""Many appends and every size: each record gets its own offset, and none is too small or lost for being large."""
+
+import pytest
+
+from common.errors import InvalidRequest
+from common.ids import Offset
+from writebuffer.conformance.background import in_background
+from writebuffer.conformance.buffer import ONE, Buffer, numbers, offsets
+from writebuffer.conformance.samples import record, record_of_bytes, records
+from writebuffer.errors import RecordTooLarge
+from writebuffer.record import RECORD_BYTES_MAX
+
+
+def test_ten_thousand_appends_each_get_their_own_offset(buffer: Buffer) -> None:
+    """10,000 appends from four threads, none awaited, resolve with distinct offsets that match what is read there."""
+    writer = buffer.writer()
+
+    def append(start: int) -> dict[Offset, int]:
+        futures = [writer.append(ONE, record(number)) for number in range(start, start + 2500)]
+        return {buffer.result(future).offset: start + at for at, future in enumerate(futures)}
+
+    acting = [in_background(lambda start=start: append(start)) for start in range(0, 10_000, 2500)]  # type: ignore[misc]
+    told: dict[Offset, int] = {}
+    for each in [buffer.result(future) for future in acting]:
+        told.update(each)
+    assert len(told) == 10_000, "two appends resolved with the same offset"
+    found = buffer.read_all()
+    assert dict(zip(offsets(found), numbers(found), strict=True)) == told
+
+
+def test_records_of_every_size_come_back(buffer: Buffer) -> None:
+    """Payloads from none at all to record_bytes_max, in turn with small ones, are read equal to the byte."""
+    writer = buffer.writer()
+    least = len(record(0, 0).header_block)
+    sizes = [least, least + 1, 1000, 4096, 65_535, 65_536, 65_537, 300_000, RECORD_BYTES_MAX - 1, RECORD_BYTES_MAX]
+    sent = []
+    for size in sizes:
+        sent += [record_of_bytes(buffer.next_numbers(1)[0], size), record(buffer.next_numbers(1)[0])]
+    futures = [writer.append(ONE, one) for one in sent]
+    buffer.settled(futures)
+    found = buffer.read_all()
+    assert [len(one) for _, one in found] == [len(one) for one in sent]
+    assert found == [(future.result().offset, one) for future, one in zip(futures, sent, strict=True)]
+
+
+@pytest.mark.parametrize("call", ["append", "append_many"])
+def test_a_record_over_the_maximum_is_refused_and_nothing_written(buffer: Buffer, call: str) -> None:
+    """One byte more than record_bytes_max is RecordTooLarge at the call; no record of the call stands."""
+    writer = buffer.writer()
+    before = buffer.append(writer)
+    at = buffer.next_numbers(2)
+    small, large = record(at[0]), record_of_bytes(at[1], RECORD_BYTES_MAX + 1)
+    with pytest.raises(RecordTooLarge) as raised:
+        writer.append(ONE, large) if call == "append" else writer.append_many(ONE, [small, large])
+    error = raised.value
+    assert (error.sequencer, error.record_bytes, error.record_bytes_max) == (0, len(large), RECORD_BYTES_MAX)
+    assert isinstance(error, InvalidRequest)
+    more = buffer.append(writer)
+    assert buffer.read_all() == before + more, "what was refused was written all the same"
+
+
+def test_an_append_many_of_large_records_stands_whole(buffer: Buffer) -> None:
+    """More megabytes in one call than any one request to a server would hold are all read, in order."""
+    writer = buffer.writer()
+    sent = records(range(12), 900_000)
+    span = buffer.result(writer.append_many(ONE, sent))
+    found = buffer.read_all()
+    assert [one for _, one in found] == sent
+    assert (offsets(found)[0], offsets(found)[-1]) == (span.first.offset, span.last.offset)
+
+
+def test_cancelling_changes_nothing_about_the_record(buffer: Buffer) -> None:
+    """cancel() of an append's future is refused or without effect: the record stands, and its neighbours resolve."""
+    writer = buffer.writer()
+    sent = records(range(100))
+    futures = [writer.append(ONE, one) for one in sent]
+    for future in futures[::3]:
+        future.cancel()
+    buffer.result(in_background(lambda: writer.flush(buffer.patience_s)))
+    assert not any(future.cancelled() for future in futures), "a future said that its append was cancelled"
+    assert [one for _, one in buffer.read_all()] == sent
+    assert offsets(buffer.read_all()) == [buffer.result(future).offset for future in futures]
+
+
+def test_futures_resolve_in_the_order_of_the_appends(buffer: Buffer) -> None:
+    """When a callback is told of a record, every record that the writer appended before it has resolved."""
+    writer = buffer.writer()
+    futures = [writer.append(ONE, one) for one in records(range(300))]
+    early: list[int] = []
+
+    def look(at: int) -> None:
+        if not all(future.done() for future in futures[max(0, at - 5) : at]):
+            early.append(at)
+
+    for at, future in enumerate(futures):
+        future.add_done_callback(lambda _, at=at: look(at))  # type: ignore[misc]
+    buffer.settled(futures)
+    assert early == [], f"the futures of appends {early[:5]} resolved before an earlier one of the same writer"
+
+
+def test_a_callback_that_raises_harms_no_other_append(buffer: Buffer) -> None:
+    """What a caller's callback does wrong is the caller's: the record stands, and later appends resolve."""
+    writer = buffer.writer()
+    futures = [writer.append(ONE, one) for one in records(buffer.next_numbers(20))]
+    futures[0].add_done_callback(lambda _: 1 // 0)
+    futures[10].add_done_callback(lambda _: 1 // 0)
+    buffer.settled(futures)
+    buffer.append(writer, 5)
+    assert numbers(buffer.read_all()) == list(range(25))
