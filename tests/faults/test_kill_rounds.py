@@ -1,8 +1,9 @@
 """SIGKILL at any time, many times: nothing acknowledged is lost, nothing is stored twice, no batch is torn.
 
-Writers send and never repeat; each round kills the router or an ingester, most rounds at a chosen point inside an
-append, a persist or a commit; then everything is read back, through SQL over files and memory, and by plain DuckDB
-over the files. Run one seed alone: PENSTOCK_KILL_SEED=17 make test TESTS=tests/faults/test_kill_rounds.py
+Writers send and never repeat; each round kills the router, an ingester or the server of the write buffer, most rounds
+at a chosen point inside an append, a persist or a commit; what is persisted is trimmed at once. Then everything is read
+back, through SQL over files and memory, and by plain DuckDB over the files. Run one seed alone:
+PENSTOCK_KILL_SEED=17 make test TESTS=tests/faults/test_kill_rounds.py
 """
 
 import os
@@ -17,12 +18,16 @@ from common.objectstore import open_store
 from penstock.query import query
 from router.partition import sequencer_of, series_hash
 from tests.support.campaign import campaign, rounds
+from tests.support.figures import record_figure
 from tests.support.killable import POINTS
 from tests.support.process_cluster import ProcessCluster
+from tests.support.services import Server, killable_server
 from tests.support.wait import wait_until
 from tests.support.written import NAMESPACE, TABLES, Key, Sent, Values, Writers, check
 
 ROUNDS = 50
+SERVER_ROUNDS = 12
+"""Over Redis and over Kafka; the campaign goes on from there."""
 SEED = int(os.environ.get("PENSTOCK_KILL_SEED", "1"))
 SELECT = 'SELECT host, epoch_ns(time) AS ns, f, i, u, s, b FROM "{table}"'
 
@@ -49,13 +54,18 @@ def by_plain_duckdb(cluster: ProcessCluster) -> Iterator[tuple[Key, Values]]:
             yield Key(table, host, ns), tuple(values)
 
 
-def kill_one(cluster: ProcessCluster, rng: random.Random, sent: Sent) -> str:
+def kill_one(cluster: ProcessCluster, rng: random.Random, sent: Sent, server: Server | None) -> str:
     """One round: end one process, at a point of its work or at a random moment, and start it again."""
     before = sent.acknowledged
-    wait_until(lambda: sent.acknowledged > before + 3, what="writers make progress")
+    wait_until(lambda: sent.acknowledged > before + 3, timeout_s=60, what="writers make progress")
+    if server is not None and rng.random() < 0.25:
+        server.kill()
+        server.start()
+        return "the write buffer's server"
     name = "router" if rng.random() < 0.4 else rng.choice(cluster.names[1:])
     what = "append" if name == "router" else rng.choice(["persist", "commit"])
-    point = rng.choice(POINTS[what]) if rng.random() < 0.7 else ""
+    on_disk = what != "append" or server is None
+    point = rng.choice(POINTS[what]) if on_disk and rng.random() < 0.7 else ""
     if point:
         cluster.arm(name, point)
     if not point or not cluster.died(name, timeout_s=5):
@@ -65,16 +75,18 @@ def kill_one(cluster: ProcessCluster, rng: random.Random, sent: Sent) -> str:
     return f"{name} at {point or 'a random moment'}"
 
 
-def run_rounds(folder: Path, seed: int, count: int, environment: dict[str, str] | None = None) -> list[str]:
-    """Rounds of killing under load, then the check, twice; the points hit. Raises AssertionError with the seed."""
+def run_rounds(folder: Path, seed: int, count: int, server: Server | None = None) -> list[str]:
+    """Rounds of killing under load, then the check, twice; the points hit. Raises AssertionError with the seed.
+
+    server: of the write buffer; without one it is the log in the data folder.
+    """
     rng = random.Random(seed)
     sent = Sent(seed)
-    cluster = ProcessCluster(folder)
-    cluster.environment = environment or {}
+    cluster = ProcessCluster(folder, write_buffer=server.buffer_url if server else "")
     with cluster:
         with Writers(sent, cluster.port, count=3):
             for _ in range(count):
-                kill_one(cluster, rng, sent)
+                kill_one(cluster, rng, sent, server)
         assert sent.acknowledged > count
         check(sent, by_query(cluster, sent), sequencer)
         cluster.stop()
@@ -83,12 +95,11 @@ def run_rounds(folder: Path, seed: int, count: int, environment: dict[str, str] 
 
 
 @pytest.mark.timeout(420)
-def test_fifty_kills_lose_nothing_and_double_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fifty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     """Acknowledged rows are read back exactly once with their values; other batches are whole or absent."""
     hits = run_rounds(tmp_path, SEED, ROUNDS)
-    with capsys.disabled():
-        counts = ", ".join(f"{point} {hits.count(point)}" for point in sorted(set(hits)))
-        print(f"\nseed {SEED}: {ROUNDS} kills, {len(hits)} inside the work: {counts}")
+    counts = ", ".join(f"{point} {hits.count(point)}" for point in sorted(set(hits)))
+    record_figure(f"whole cluster on file, seed {SEED}: {ROUNDS} kills, {len(hits)} inside the work: {counts}")
     assert len(hits) >= ROUNDS / 3
     assert {point.split("-")[0] for point in hits} == {"append", "persist", "commit"}
 
@@ -108,6 +119,24 @@ def test_the_checker_fails_on_a_build_that_acknowledges_before_it_writes(tmp_pat
         cluster.stop()
         with pytest.raises(AssertionError, match=r"lost .* of acknowledged batch"):
             check(sent, by_plain_duckdb(cluster), sequencer)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["redis", "kafka"])
+def test_kills_over_a_server_lose_nothing_and_double_nothing(name: str, tmp_path: Path) -> None:
+    """The same over Redis and Kafka, whose server is killed too."""
+    with killable_server(name, tmp_path) as server:
+        hits = run_rounds(tmp_path, SEED, SERVER_ROUNDS, server)
+    record_figure(f"whole cluster on {name}, seed {SEED}: {SERVER_ROUNDS} kills, {len(hits)} inside the work")
+
+
+@campaign
+@pytest.mark.parametrize("name", ["redis", "kafka"])
+def test_many_kills_over_a_server_lose_nothing(name: str, tmp_path: Path) -> None:
+    """The same at length."""
+    with killable_server(name, tmp_path) as server:
+        hits = run_rounds(tmp_path, SEED + 1, rounds(), server)
+    record_figure(f"whole cluster on {name}, seed {SEED + 1}: {rounds()} kills, {len(hits)} inside the work")
 
 
 @campaign

@@ -13,10 +13,10 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from common import manifest_record
 from common.errors import Fenced, PenstockError, Unavailable
 from common.ids import Epoch, Offset, SequencerId
 from common.objectstore import AlreadyExists, Get, NotFound, PutIfAbsent, StoreCall
-from common import manifest_record
 from ingester.persist import manifest
 from ingester.persist.manifest_state import Accounts, Change, Instance, ManifestState, StreamMark
 from ingester.producers import Producers

@@ -9,6 +9,7 @@ import sys
 from collections import deque
 
 from common.ids import SequencerId
+from common.logs import configure
 from tests.support.buffer_records import record
 from writebuffer.connect import connect
 
@@ -57,6 +58,7 @@ def lines(process: "subprocess.Popen[str]", count: int) -> list[tuple[int, int]]
 
 
 if __name__ == "__main__":
+    configure(f"test-{sys.argv[1]}")  # logs go to standard error; standard output is the protocol
     if sys.argv[1] == "write":
         write(sys.argv[2], int(sys.argv[3]))
     else:

@@ -1,0 +1,94 @@
+"""The write buffers that benchmarks measure, each on a scratch place of its own: memory, file, Redis and Kafka.
+
+Redis (appendonly, appendfsync always) and Kafka (one broker) are real servers on loopback, started for the run.
+"""
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.ids import SequencerId
+from tests.support import kafka_server, redis_server
+from writebuffer.connect import connect
+from writebuffer.contract import Backend
+from writebuffer.record import Record, RecordHeaders
+
+NAMES = ("memory", "file", "redis", "kafka")
+ONE = SequencerId(0)
+
+
+class Place:
+    """Where buffers of one kind are made. `server`: host:port of the one behind them."""
+
+    def __init__(self, name: str, base: str, server: str = "") -> None:
+        self.name = name
+        self.server = server
+        self._base = base
+        self._numbers = itertools.count()
+
+    def fresh(self) -> Backend:
+        """A new, empty buffer of one sequencer."""
+        backend = connect(f"{self._base}{next(self._numbers)}")
+        backend.create(1)
+        return backend
+
+
+@contextmanager
+def place(name: str, folder: Path) -> Iterator[Place]:
+    """The place for `name`. Raises SystemExit where its server is not installed."""
+    folder.mkdir()
+    if name == "memory":
+        yield Place(name, "memory:bench-")
+    elif name == "file":
+        yield Place(name, f"file://{folder}/log-")
+        shutil.rmtree(folder)
+    else:
+        module = redis_server if name == "redis" else kafka_server
+        if reason := module.why_not():
+            raise SystemExit(reason)
+        server = redis_server.RedisServer(folder) if name == "redis" else kafka_server.KafkaServer(folder)
+        server.start()
+        separator = "?stream=bench" if name == "redis" else "/bench-"
+        address = server.url.partition("://")[2].partition("/")[0]
+        try:
+            yield Place(name, server.url + separator, address)
+        finally:
+            server.stop()
+
+
+def records(count: int, payload_bytes: int) -> list[Record]:
+    """`count` records of random bytes, each with a producer sequence of its own."""
+    payload = os.urandom(payload_bytes)
+    producer_id = os.urandom(16)
+    return [
+        Record.of(RecordHeaders("application/octet-stream", "bench", producer_id, number, number), payload)
+        for number in range(count)
+    ]
+
+
+def read_all(backend: Backend, count: int) -> int:
+    """Read `count` records from the first on; their payload bytes."""
+    reader = backend.open_reader()
+    try:
+        cursor = reader.reader(ONE)
+        read = payload_bytes = 0
+        while read < count:
+            batch = cursor.poll(10_000, 8 * 2**20, 10)
+            read += len(batch.records)
+            payload_bytes += sum(len(one.record.payload) for one in batch.records)
+        return payload_bytes
+    finally:
+        reader.close()
+
+
+def append_all(backend: Backend, kept: Sequence[Record]) -> None:
+    """Append every record by itself, all in flight at once, and wait for the last."""
+    writer = backend.open_writer()
+    try:
+        for future in [writer.append(ONE, one) for one in kept]:
+            future.result(60)
+    finally:
+        writer.close()

@@ -1,0 +1,245 @@
+"""Appending to each write buffer beside the raw thing below it, the same bytes in the same run.
+
+memory   a bare Future for each record: made, resolved, its result taken
+file     write + fdatasync of the same bytes, 256 KiB at a time, into a preallocated file
+redis    redis-py: XADD of the same bytes in pipelines of 1 MiB, on the same server
+kafka    confluent-kafka: produce with a delivery callback for each record, the same settings, then flush
+
+Ours appends each record by itself and takes each future's result; what is in flight at once is bounded by 16 MiB. Raw
+and ours alternate, the first of them by turns; medians are over runs. Opening and closing is not measured.
+
+    python -m bench.append [--buffers memory,file,redis,kafka] [--record-bytes 1000,50000,900000] [--runs 5] [--json]
+"""
+
+import argparse
+import os
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench._buffers import NAMES, ONE, Place, place, records
+from bench._measure import MB, median, report
+from writebuffer.contract import Writer
+from writebuffer.record import Record
+
+IN_FLIGHT_BYTES = 16 * 2**20
+GROUP_BYTES = 256 * 2**10
+PIPELINE_BYTES = 2**20
+RATIO_GOALS = {"memory": 0.5, "redis": 0.7, "kafka": 0.8}
+"""The log's goal is one of groups of 256 KiB: bench.log_append."""
+RAW_SPREAD_MAX = 1.6
+
+Act = Callable[[Sequence[Record]], object]
+
+
+def main() -> None:
+    options = _options()
+    rows = []
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        for name in options.buffers.split(","):
+            with place(name, Path(folder) / name) as at:
+                for record_bytes in map(int, options.record_bytes.split(",")):
+                    rows.append(_measured(at, record_bytes, options))
+                if name == "memory":
+                    rows.append(_append_many(at, options))
+    lines = [f"medians of {options.runs} runs", *map(_line, rows)]
+    report(lines, {"runs": options.runs, "rows": rows}, as_json=options.json)
+
+
+def _measured(at: Place, record_bytes: int, options: argparse.Namespace) -> dict[str, Any]:
+    count = max(20, min(options.records_max, options.bytes // record_bytes))
+    kept = records(count, record_bytes)
+    raw: list[float] = []
+    ours: list[float] = []
+    for run in range(options.runs + 1):
+        with RAW[at.name](at) as raw_act, _writer(at) as our_act:
+            pair = [(raw, raw_act), (ours, our_act)]
+            for rates, act in pair if run % 2 else reversed(pair):
+                os.sync()
+                started_s = time.perf_counter()
+                act(kept)
+                rates.append(count / (time.perf_counter() - started_s))
+    raw, ours = raw[1:], ours[1:]  # the first run warms caches and servers
+    to_mb = record_bytes / MB
+    return {
+        "buffer": at.name,
+        "record_bytes": record_bytes,
+        "records": count,
+        "raw_mb_per_s": round(median(raw) * to_mb, 1),
+        "mb_per_s": round(median(ours) * to_mb, 1),
+        "records_per_s": round(median(ours)),
+        "ratio": round(median([mine / limit for mine, limit in zip(ours, raw, strict=True)]), 2),
+        "goal": RATIO_GOALS.get(at.name),
+        "doubt": "the raw runs differ" if max(raw) > RAW_SPREAD_MAX * min(raw) else "",
+    }
+
+
+def _append_many(at: Place, options: argparse.Namespace) -> dict[str, Any]:
+    kept = records(100_000, 100)
+    rates = []
+    for _ in range(options.runs):
+        writer = at.fresh().open_writer()
+        started_s = time.perf_counter()
+        for start in range(0, len(kept), 1000):
+            writer.append_many(ONE, kept[start : start + 1000]).result()
+        rates.append(len(kept) / (time.perf_counter() - started_s))
+        writer.close()
+    return {"buffer": at.name, "append_many_records_per_s": round(median(rates)), "goal": 1_000_000}
+
+
+@contextmanager
+def _writer(at: Place) -> Iterator[Act]:
+    writer = at.fresh().open_writer()
+    writer.append(ONE, records(1, 100)[0]).result(30)  # makes files, connects, asks for a producer id
+    try:
+        yield lambda kept: _append(writer, kept)
+    finally:
+        writer.close()
+
+
+def _append(writer: Writer, kept: Sequence[Record]) -> None:
+    waiting: deque[tuple[int, Future[Any]]] = deque()
+    in_flight = 0
+    for one in kept:
+        waiting.append((len(one), writer.append(ONE, one)))
+        in_flight += len(one)
+        while in_flight > IN_FLIGHT_BYTES or waiting[0][1].done():
+            size, future = waiting.popleft()
+            future.result(60)
+            in_flight -= size
+            if not waiting:
+                break
+    for _, future in waiting:
+        future.result(60)
+
+
+@contextmanager
+def _raw_future(at: Place) -> Iterator[Act]:
+    def act(kept: Sequence[Record]) -> None:
+        for one in kept:
+            future: Future[Record] = Future()
+            future.set_result(one)
+            future.result()
+
+    yield act
+
+
+@contextmanager
+def _raw_file(at: Place) -> Iterator[Act]:
+    folder = Path(at.fresh().url.removeprefix("file://"))
+    descriptor = os.open(folder / uuid.uuid4().hex, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+    def act(kept: Sequence[Record]) -> None:
+        position = 0
+        for group in _groups(kept, GROUP_BYTES):
+            position += os.pwritev(descriptor, group, position)
+            os.fdatasync(descriptor)
+
+    os.posix_fallocate(descriptor, 0, 256 * 2**20)
+    try:
+        yield act
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _raw_redis(at: Place) -> Iterator[Act]:
+    import redis
+
+    client = redis.Redis.from_url(f"redis://{at.server}/0")
+    stream = uuid.uuid4().hex
+
+    def act(kept: Sequence[Record]) -> None:
+        for group in _groups(kept, PIPELINE_BYTES):
+            pipeline = client.pipeline(transaction=False)
+            for data in group:
+                pipeline.xadd(stream, {b"r": data})
+            pipeline.execute()
+
+    client.ping()
+    try:
+        yield act
+    finally:
+        client.delete(stream)
+        client.close()
+
+
+@contextmanager
+def _raw_kafka(at: Place) -> Iterator[Act]:
+    from confluent_kafka import Producer
+
+    from writebuffer.kafka.client import producer_properties
+
+    topic = at.fresh().url.rpartition("/")[2]
+    producer = Producer(producer_properties(at.server))
+    delivered = []
+
+    def on_delivery(error: object, message: Any) -> None:
+        if error:
+            raise SystemExit(f"raw produce failed: {error}")
+        delivered.append(message.offset())
+
+    def act(kept: Sequence[Record]) -> None:
+        for one in kept:
+            while True:
+                try:
+                    producer.produce(topic, one.to_bytes(), partition=0, on_delivery=on_delivery)
+                    break
+                except BufferError:
+                    producer.poll(0.01)
+            producer.poll(0)
+        producer.flush()
+
+    act(records(1, 100))
+    yield act
+
+
+RAW = {"memory": _raw_future, "file": _raw_file, "redis": _raw_redis, "kafka": _raw_kafka}
+
+
+def _groups(kept: Sequence[Record], group_bytes: int) -> Iterator[list[bytes]]:
+    group: list[bytes] = []
+    size = 0
+    for one in kept:
+        group.append(one.to_bytes())
+        size += len(one)
+        if size >= group_bytes:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "append_many_records_per_s" in row:
+        return (
+            f"{row['buffer']:<7} append_many {row['append_many_records_per_s']:>12,} records/s  (goal {row['goal']:,})"
+        )
+    goal = f" (goal {row['goal']})" if row["goal"] else ""
+    doubt = f"  NOT USABLE: {row['doubt']}" if row["doubt"] else ""
+    return (
+        f"{row['buffer']:<7}{row['record_bytes']:>8} B {row['mb_per_s']:>9.1f} MB/s {row['records_per_s']:>8,} rec/s"
+        f"  raw {row['raw_mb_per_s']:>9.1f} MB/s  ratio {row['ratio']:.2f}{goal}{doubt}"
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--buffers", default=",".join(NAMES), help="which, by comma (all)")
+    parser.add_argument("--record-bytes", default="1000,50000,900000", help="payload sizes, by comma")
+    parser.add_argument("--runs", type=int, default=5, help="measurements of each kind (5)")
+    parser.add_argument("--bytes", type=int, default=100_000_000, help="appended in each measurement (100 MB)")
+    parser.add_argument("--records-max", type=int, default=30_000, help="records of each measurement at most (30000)")
+    parser.add_argument("--folder", default=None, help="for files and servers' data (default: the temporary folder)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

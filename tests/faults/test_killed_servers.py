@@ -1,0 +1,144 @@
+"""SIGKILL of the server itself, again and again under load: Redis (appendfsync always) and a Kafka broker.
+
+The writer lives on and sends what failed again, the same producer and sequence; a reader follows all the time. What
+stands twice is then marked by its headers, and nothing that was acknowledged is missing.
+"""
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from common.errors import Unavailable
+from common.ids import SequencerId
+from tests.support.buffer_records import read_all, record
+from tests.support.campaign import campaign, rounds
+from tests.support.figures import record_figure
+from tests.support.services import Server, killable_server
+from tests.support.tail import Tail
+from tests.support.wait import wait_until
+from writebuffer.connect import connect
+from writebuffer.contract import Appended, Backend, Writer
+from writebuffer.errors import WriterDied
+
+KILLS = 3
+KILLS_IN_CAMPAIGN = max(1, 2 * rounds() // 5)
+IN_FLIGHT = 16
+ONE = SequencerId(0)
+
+
+class Load:
+    """Appends numbered records on a thread, at most IN_FLIGHT unresolved; what fails is appended again."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.acknowledged: dict[int, int] = {}
+        """Number to offset."""
+        self.sent_again = 0
+        self._backend = backend
+        self._writer = backend.open_writer()
+        self._stopped = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="load")
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish()
+        self._writer.close()
+        if self._error and not error:
+            raise self._error
+
+    def finish(self) -> None:
+        """Begin nothing more, and return when what was begun is acknowledged."""
+        self._stopped.set()
+        self._thread.join(120)
+
+    def await_progress(self, more: int = 50) -> None:
+        before = len(self.acknowledged)
+        wait_until(
+            lambda: (len(self.acknowledged), self._error),
+            holds=lambda seen: seen[0] >= before + more or seen[1],
+            timeout_s=90,
+            what="appends are acknowledged",
+        )
+
+    def _run(self) -> None:
+        try:
+            number = 0
+            waiting: deque[tuple[int, Future[Appended]]] = deque()
+            while waiting or not self._stopped.is_set():
+                while len(waiting) < IN_FLIGHT and not self._stopped.is_set():
+                    waiting.append((number, self._writer.append(ONE, record(number, 1000))))
+                    number += 1
+                self._settle(*waiting.popleft(), waiting)
+        except Exception as error:  # noqa: BLE001  raised where the test leaves the block
+            self._error = error
+
+    def _settle(self, number: int, future: "Future[Appended]", waiting: "deque[tuple[int, Future[Appended]]]") -> None:
+        try:
+            self.acknowledged[number] = future.result(120).offset
+            return
+        except WriterDied:
+            self._writer.close()
+            self._writer = self._reopened()
+        except Unavailable:
+            self._stopped.wait(0.05)
+        self.sent_again += 1
+        waiting.appendleft((number, self._writer.append(ONE, record(number, 1000))))
+
+    def _reopened(self) -> Writer:
+        return wait_until(lambda: _opened(self._backend), timeout_s=60, what="the writer opens again")
+
+
+def _opened(backend: Backend) -> Writer:
+    try:
+        return backend.open_writer()
+    except Unavailable as error:
+        raise OSError(str(error)) from error
+
+
+def kill_server(server: Server, kills: int) -> str:
+    """Kill and start the server `kills` times under load, then compare; what was counted."""
+    backend = connect(server.buffer_url)
+    backend.create(1)
+    with Tail(backend) as tail, Load(backend) as load:
+        for _ in range(kills):
+            load.await_progress()
+            server.kill()
+            server.start()
+        load.await_progress()
+        load.finish()
+        found = read_all(backend)
+        tail.await_offset(found[-1][0] + 1)
+    standing = {offset: one.headers.producer_sequence for offset, one in found}
+    missing = {number: offset for number, offset in load.acknowledged.items() if standing.get(offset) != number}
+    assert not missing
+    assert set(standing.values()) == set(load.acknowledged), "records that were never sent, or sent and never settled"
+    assert tail.seen == [(offset, one.to_bytes()) for offset, one in found]
+    doubled = len(standing) - len(set(standing.values()))
+    return f"{len(load.acknowledged)} acknowledged, {load.sent_again} sent again, {doubled} stand twice, marked so"
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", ["redis", "kafka"])
+def test_a_killed_server_loses_nothing_acknowledged(name: str, tmp_path: Path) -> None:
+    """Writer and reader go on; what was acknowledged is read at its offset, what is doubled is marked so."""
+    with killable_server(name, tmp_path) as server:
+        counted = kill_server(server, KILLS)
+    record_figure(f"{KILLS} x SIGKILL of {name}: {counted}")
+
+
+@campaign
+@pytest.mark.parametrize("name", ["redis", "kafka"])
+def test_a_server_killed_again_and_again_loses_nothing(name: str, tmp_path: Path) -> None:
+    """The same at length: `make campaign` kills each 20 times."""
+    with killable_server(name, tmp_path) as server:
+        counted = kill_server(server, KILLS_IN_CAMPAIGN)
+    record_figure(f"{KILLS_IN_CAMPAIGN} x SIGKILL of {name}: {counted}")
