@@ -32,11 +32,11 @@ class Consumed:
         Raises DataCorrupt for a manifest or a cursor that cannot be read, Unavailable.
         """
         known = self._numbers.get(sequencer, NO_MANIFEST)
-        persisted = run(manifest_record.persisted(sequencer, known), self._store)
-        if persisted is None:
+        head = run(manifest_record.head(sequencer, known), self._store)
+        if head is None:
             return _NOTHING
-        self._numbers[sequencer] = persisted.number
-        wanted = [(persisted.identity, persisted.replay_offset), *self._cursors(sequencer)]
+        self._numbers[sequencer] = head.number
+        wanted = [(head.identity, head.replay_offset), *self._cursors(sequencer)]
         return min(offset if of == identity else _NOTHING for of, offset in wanted)
 
     def _cursors(self, sequencer: SequencerId) -> Iterator[tuple[str, Offset]]:
@@ -48,9 +48,10 @@ class Consumed:
 def _parse(data: bytes, where: str) -> tuple[str, Offset]:
     try:
         values = json.loads(data)
-        if values["format"] == _FORMAT and isinstance(values["identity"], str) and int(values["offset"]) >= 0:
-            return values["identity"], Offset(int(values["offset"]))
-    except (ValueError, KeyError, TypeError):
+        identity, offset = values["identity"], values["offset"]
+        if values["format"] == _FORMAT and isinstance(identity, str) and manifest_record.is_offset(offset):
+            return identity, Offset(offset)
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise DataCorrupt(
         f"{where} is no registered cursor (format 1: identity, offset); its owner has to write it again, or delete it",

@@ -23,8 +23,8 @@ _HEAD_LENGTH = len(_HEAD % 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Persisted:
-    """Every row below `replay_offset` of the stream `identity` is durable in the store, as of record `number`."""
+class Head:
+    """Every row below `replay_offset` of the stream `identity` is durable in the store, as of the newest record."""
 
     number: ManifestNumber
     replay_offset: Offset
@@ -52,7 +52,24 @@ def find_head(sequencer: SequencerId, at_least: ManifestNumber = NO_MANIFEST) ->
     return low
 
 
-def persisted(sequencer: SequencerId, at_least: ManifestNumber = NO_MANIFEST) -> Steps[Persisted | None]:
+def followed_identity(sequencer: SequencerId) -> Steps[str | None]:
+    """The identity of the stream that the store is filled from, by the first record; None where there is none.
+
+    It never changes: whoever would follow another stream is refused. Raises DataCorrupt, Unavailable.
+    """
+    where = path(sequencer, ManifestNumber(NO_MANIFEST + 1))
+    try:
+        data = yield Get(where)
+    except NotFound:
+        return None
+    try:
+        identity: str = unsealed(data, where)["stream"]["identity"]
+    except (KeyError, TypeError) as error:
+        raise incomplete(where, error) from None
+    return identity
+
+
+def head(sequencer: SequencerId, at_least: ManifestNumber = NO_MANIFEST) -> Steps[Head | None]:
     """What the newest record says; None where there is none. `at_least`: a number known to exist.
 
     Raises DataCorrupt, Unavailable.
@@ -63,9 +80,17 @@ def persisted(sequencer: SequencerId, at_least: ManifestNumber = NO_MANIFEST) ->
     where = path(sequencer, number)
     values = unsealed((yield Get(where)), where)
     try:
-        return Persisted(number, Offset(values["replay_offset"]), values["stream"]["identity"])
+        replay_offset, identity = values["replay_offset"], values["stream"]["identity"]
+        if not is_offset(replay_offset) or not isinstance(identity, str):
+            raise TypeError(f"replay offset {replay_offset!r}, identity {identity!r}")
     except (KeyError, TypeError) as error:
         raise incomplete(where, error) from None
+    return Head(number, Offset(replay_offset), identity)
+
+
+def is_offset(value: object) -> bool:
+    """Of what JSON may give for a number: whole and not negative. True, 7.9 and 1e999 are no offsets."""
+    return type(value) is int and value >= 0
 
 
 def sealed(values: Mapping[str, Any]) -> bytes:

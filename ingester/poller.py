@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 from common.errors import Forked, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
 from ingester.decode import decode
 from ingester.events import Polled
+from ingester.followed import checksum_at
+from ingester.persist.manifest_state import StreamMark
 from writebuffer.contract import Cursor, Reader
 from writebuffer.errors import OffsetInFuture
 
@@ -26,6 +29,7 @@ class Poller:
         reader: Reader,
         sequencer: SequencerId,
         start: Offset,
+        followed: StreamMark,
         deliver: Callable[[Polled], None],
         fail: Callable[[BaseException], None],
         logger: Logger,
@@ -35,7 +39,7 @@ class Poller:
         self._reader = reader
         self._sequencer = sequencer
         self._at = start
-        self._identity = reader.identity(sequencer)
+        self._followed = followed
         self._deliver = deliver
         self._fail = fail
         self._logger = logger
@@ -74,37 +78,40 @@ class Poller:
     def _follow(self) -> None:
         """Poll until the buffer is away; then wait and make sure, once it is back, that it is the same stream."""
         retry_s = 0.1
-        cursor: Cursor | None = None
         while not self._stop.is_set():
             try:
-                if cursor is None:
-                    cursor = self._reopened()
-                self._poll(cursor)
-                retry_s = 0.1
+                with closing(self._reader.reader(self._sequencer)) as cursor:
+                    self._go_on(cursor)
+                    while not self._stop.is_set():
+                        self._poll(cursor)
+                        retry_s = 0.1
             except Unavailable as error:
                 if self.reachable:
                     self._logger.warning("write buffer is away", reason=error.message)
-                self.reachable, cursor = False, None
+                self.reachable = False
                 self._stop.wait(retry_s)
                 retry_s = min(2 * retry_s, RETRY_S_MAX)
-        if cursor is not None:
-            cursor.close()
 
-    def _reopened(self) -> Cursor:
-        """A cursor where the last one stood. Raises Forked where the stream is another one, or has not got that far."""
+    def _go_on(self, cursor: Cursor) -> None:
+        """Move a new cursor to where the last one stood.
+
+        Raises Forked where the stream is another one: by its identity, because it has not got that far, or because
+        the record that was polled last is another. A buffer that lost its tail may have been filled again since.
+        """
         identity = self._reader.identity(self._sequencer)
-        cursor = self._reader.reader(self._sequencer)
         try:
             cursor.seek(self._at)
         except OffsetInFuture as error:
             raise self._forked(f"its next offset is {error.next_offset}") from None
-        if identity != self._identity:
-            raise self._forked(f"its identity is {identity}, it was {self._identity}")
+        if identity != self._followed.identity:
+            raise self._forked(f"its identity is {identity}, it was {self._followed.identity}")
+        last_offset = self._followed.last_offset
+        if checksum_at(self._reader, self._sequencer, last_offset) not in (None, self._followed.last_checksum):
+            raise self._forked(f"the record at {last_offset} is another one than was read there")
         self.next_offset = self._reader.offsets(self._sequencer).next_offset
         if not self.reachable:
             self._logger.info("write buffer is back", next_offset=self.next_offset)
         self.reachable = True
-        return cursor
 
     def _forked(self, difference: str) -> Forked:
         return Forked(
@@ -121,4 +128,7 @@ class Poller:
         self._ahead.acquire()
         if not self._stop.is_set():
             self._at = batch.next_offset
+            if polled.records:
+                last = polled.records[-1]
+                self._followed = StreamMark(self._followed.identity, last.offset, last.checksum)
             self._deliver(polled)

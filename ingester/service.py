@@ -72,8 +72,8 @@ class IngesterService:
         self._logger = logger
         # SimpleQueue, because its put may be called from a signal handler that interrupted a get.
         self._inbox: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
-        sequencer = core.state.sequencer
-        self.poller = Poller(reader, sequencer, core.applied_offset, self._inbox.put, self._inbox.put, logger)
+        sequencer, followed = core.state.sequencer, core.state.stream
+        self.poller = Poller(reader, sequencer, core.applied_offset, followed, self._inbox.put, self._inbox.put, logger)
         self._persist_workers = ThreadPoolExecutor(config.persist_workers, f"persist-{sequencer}")
         self._in_order = ThreadPoolExecutor(1, f"commit-{sequencer}")
         self._watching: Future[None] | None = None

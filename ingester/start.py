@@ -10,16 +10,17 @@ from common.errors import Fenced, Forked, InvalidRequest, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
 from common.objectstore import ObjectStore, Steps, run
+from ingester.followed import checksum_at
 from ingester.persist import manifest
 from ingester.persist.manifest_state import Instance, ManifestState
 from ingester.recovery import Stream, claim_change, start
 from writebuffer.connect import connect
 from writebuffer.contract import Reader
 from writebuffer.errors import OffsetTrimmed
+from writebuffer.own_buffer import followed_streams, make_or_compare
 
 RETRY_S = 0.2
 RETRY_S_MAX = 10.0
-READ_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def claim_sequencer(
     while not stopped.is_set():
         try:
             backend = connect(cluster.write_buffer_url)
-            backend.create(cluster.sequencers)
+            make_or_compare(backend, cluster.sequencers, followed_streams(store, cluster.sequencers))
             return claim(backend.open_reader(), store, sequencer, claimant, accept_loss)
         except Unavailable as error:
             logger.warning("not started yet; it is tried again", reason=error.message, retry_s=retry_s)
@@ -71,7 +72,7 @@ def claim_steps(reader: Reader, sequencer: SequencerId, claimant: Instance, acce
         state = yield from manifest.load(sequencer)
         wait_for_proof(reader, sequencer, state.replay_offset)
         offsets = reader.offsets(sequencer)
-        stream = Stream(reader.identity(sequencer), offsets, last_checksum(reader, sequencer, state.stream.last_offset))
+        stream = Stream(reader.identity(sequencer), offsets, checksum_at(reader, sequencer, state.stream.last_offset))
         try:
             begin = start(state, stream, accept_loss)
         except (Forked, OffsetTrimmed):
@@ -84,23 +85,6 @@ def claim_steps(reader: Reader, sequencer: SequencerId, claimant: Instance, acce
         except Fenced:
             continue
         return Claimed(reader, claimed, offsets.next_offset)
-
-
-def last_checksum(reader: Reader, sequencer: SequencerId, offset: Offset | None) -> int | None:
-    """The checksum of the record at `offset`, where it can still be read."""
-    offsets = reader.offsets(sequencer)
-    if offset is None or not offsets.first_offset <= offset < offsets.next_offset:
-        return None
-    cursor = reader.reader(sequencer)
-    try:
-        cursor.seek(offset)
-        batch = cursor.poll(1, 1, READ_TIMEOUT_S)
-        found = batch.records[0] if batch.records else None
-        return found.record.checksum() if found and found.offset == offset else None
-    except InvalidRequest:
-        return None  # trimmed meanwhile
-    finally:
-        cursor.close()
 
 
 def wait_for_proof(reader: Reader, sequencer: SequencerId, offset: Offset) -> None:

@@ -25,6 +25,7 @@ from common.config import ClusterConfig, RetentionConfig, RouterConfig
 from common.consumed import Consumed
 from common.errors import PenstockError, Unavailable
 from common.httpserver import HttpServer, bind, new_event_loop
+from common.ids import SequencerId
 from common.logs import Logger
 from common.objectstore import ObjectStore
 from common.startup import join_cluster
@@ -38,6 +39,7 @@ from router.service import RouterService, Tools
 from router.status import About
 from writebuffer.connect import connect
 from writebuffer.contract import Backend, Durable, Trimmable, Writer
+from writebuffer.own_buffer import followed_streams, make_or_compare
 from writebuffer.trimming import Trimmer
 
 _OPEN_RETRY_S = 0.5
@@ -113,9 +115,12 @@ class Router:
         service.open(MeteredWriter(writer, self._metrics, self._clock))
         durability = writer.durability() if isinstance(writer, Durable) else "none: it is lost with this process"
         self._log.info("ready", write_buffer=self._backend.url, durability=durability)
-        if isinstance(writer, Trimmable):
-            await asyncio.to_thread(self._start_trimming, writer)
-        await service.halted
+        trimming = asyncio.create_task(self._start_trimming(writer)) if isinstance(writer, Trimmable) else None
+        try:
+            await service.halted
+        finally:
+            if trimming is not None:
+                trimming.cancel()
 
     async def _open_writer(self, service: RouterService) -> Writer:
         """Try until the buffer is there; what a retry cannot cure is raised."""
@@ -130,12 +135,26 @@ class Router:
             delay_s = min(2 * delay_s, _OPEN_RETRY_MAX_S)
 
     def _create_and_open(self) -> Writer:
-        self._backend.create(self._cluster.sequencers)
+        make_or_compare(self._backend, self._cluster.sequencers, self._followed_streams())
         self._writer = self._backend.open_writer()
         return self._writer
 
-    def _start_trimming(self, writer: Trimmable) -> None:
-        reader = self._backend.open_reader()
+    def _followed_streams(self) -> dict[SequencerId, str] | None:
+        try:
+            return followed_streams(self._store, self._cluster.sequencers)
+        except Unavailable as error:
+            self._log.warning("not compared whether this write buffer is the cluster's", reason=error.message)
+            return None
+
+    async def _start_trimming(self, writer: Trimmable) -> None:
+        """Tried until it works: whatever keeps the old records from being trimmed keeps no new one from being taken."""
+        while True:
+            try:
+                reader = await asyncio.to_thread(self._backend.open_reader)
+                break
+            except PenstockError as error:
+                self._log.warning("not trimming yet", reason=error.message, retry_in_s=_OPEN_RETRY_MAX_S)
+            await asyncio.sleep(_OPEN_RETRY_MAX_S)
         self._trimming.callback(reader.close)
         trimmer = Trimmer(
             writer, reader, reader.sequencers(), Consumed(self._store).below, self._retention, self._clock, self._log

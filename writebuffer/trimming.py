@@ -51,8 +51,10 @@ class Trimmer:
 
     def trim(self, sequencer: SequencerId) -> Offset:
         """Trim one sequencer now; returns its first offset. Raises what the buffer and the store raise."""
+        # First what was consumed: more may come and be consumed at any time, which would look like a lost end.
+        consumed = self._consumed(sequencer, self._reader.identity(sequencer))
         offsets = self._reader.offsets(sequencer)
-        before = self._before(sequencer, offsets)
+        before = self._before(sequencer, consumed, offsets)
         if before <= offsets.first_offset:
             return offsets.first_offset
         first_offset = self._trimmable.trim(sequencer, before)
@@ -60,8 +62,7 @@ class Trimmer:
             self._logger.info("trimmed", sequencer=sequencer, first_offset=first_offset, was=offsets.first_offset)
         return first_offset
 
-    def _before(self, sequencer: SequencerId, offsets: Offsets) -> Offset:
-        consumed = self._consumed(sequencer, self._reader.identity(sequencer))
+    def _before(self, sequencer: SequencerId, consumed: Offset, offsets: Offsets) -> Offset:
         if consumed > offsets.next_offset:
             raise Forked(
                 f"sequencer {sequencer}: offsets below {consumed} were consumed, but the buffer ends at "
@@ -103,5 +104,9 @@ class Trimmer:
             for sequencer in self._sequencers:
                 try:
                     self.trim(sequencer)
-                except PenstockError as error:
-                    self._logger.warning("not trimmed; tried again later", sequencer=sequencer, reason=error.message)
+                except Exception as error:  # noqa: BLE001  were the thread to end, the disk would fill in silence
+                    self._logger.warning("not trimmed; tried again later", sequencer=sequencer, reason=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, PenstockError) else repr(error)

@@ -90,10 +90,25 @@ def test_a_buffer_that_lost_records_is_not_trimmed() -> None:
     assert rig.reader.offsets(ONE).first_offset == 0
 
 
-def test_the_thread_goes_on_after_an_error() -> None:
-    """A store that is away for one turn is no reason to stop trimming for ever."""
+def test_records_that_come_and_are_consumed_meanwhile_are_no_fork() -> None:
+    """Under load an ingester may persist beyond what the buffer's end was a moment before."""
     rig = Rig(10)
-    answers: list[Any] = [DataCorrupt("injected"), Offset(4)]
+
+    def consumed(sequencer: SequencerId, identity: str) -> Offset:
+        for number in range(10, 20):
+            rig.append(number, rig.clock.now_ns())
+        return rig.reader.offsets(sequencer).next_offset
+
+    retention = RetentionConfig(keep_age_s=0, keep_bytes=0)
+    trimmer = Trimmer(rig.writer, rig.reader, [ONE], consumed, retention, rig.clock, structlog.get_logger())
+    assert trimmer.trim(ONE) == 20
+
+
+@pytest.mark.parametrize("error", [DataCorrupt("injected"), OverflowError("injected")])
+def test_the_thread_goes_on_after_an_error(error: Exception) -> None:
+    """A store that is away for one turn is no reason to stop trimming for ever, nor is what nobody foresaw."""
+    rig = Rig(10)
+    answers: list[Any] = [error, Offset(4)]
 
     def consumed(sequencer: SequencerId, identity: str) -> Offset:
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -102,10 +117,13 @@ def test_the_thread_goes_on_after_an_error() -> None:
         return Offset(answer)
 
     retention = RetentionConfig(0, 0, 0.001)
-    trimmer = Trimmer(rig.writer, rig.reader, [ONE], consumed, retention, rig.clock, structlog.get_logger())
-    trimmer.start()
-    wait_until(lambda: rig.reader.offsets(ONE).first_offset, holds=lambda first: first == 4, what="trimmed to 4")
-    trimmer.stop()
+    with structlog.testing.capture_logs() as lines:
+        trimmer = Trimmer(rig.writer, rig.reader, [ONE], consumed, retention, rig.clock, structlog.get_logger())
+        trimmer.start()
+        wait_until(lambda: rig.reader.offsets(ONE).first_offset, holds=lambda first: first == 4, what="trimmed to 4")
+        trimmer.stop()
+    assert [line["event"] for line in lines] == ["not trimmed; tried again later", "trimmed"]
+    assert "injected" in str(lines[0])
 
 
 def manifest(number: int, replay_offset: int, identity: str = "a") -> tuple[str, bytes]:
@@ -141,12 +159,27 @@ def test_consumed_is_what_every_consumer_has_done_with(objects: list[tuple[str, 
     assert [consumed.below(ONE, "a") for _ in range(2)] == [below, below]
 
 
+_CURSOR = b'{"format": 1, "identity": "a", "offset": %s}'
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", b"[]", b'{"format": 2, "identity": "a", "offset": 1}', cursor("x", -1)[1]]
+    "data",
+    [b"", b"{}", b"[]", b'{"format": 2, "identity": "a", "offset": 1}']
+    + [_CURSOR % offset for offset in (b"-1", b"1e999", b"-1e999", b"NaN", b"7.9", b"true", b'"3"', b"null")],
 )
 def test_a_cursor_that_cannot_be_read_stops_trimming(data: bytes) -> None:
     """It is named, rather than taken for none."""
     store = DictStore()
     store.objects.update([manifest(1, 5), ("cursors/export/000.json", data)])
     with pytest.raises(DataCorrupt, match="cursors/export/000"):
+        Consumed(store).below(ONE, "a")
+
+
+@pytest.mark.parametrize("offset", [True, 7.9, "3", None, -1])
+def test_a_replay_offset_that_is_no_offset_stops_trimming(offset: object) -> None:
+    """The same for a manifest record whose checksum fits."""
+    store = DictStore()
+    values = {"format": 1, "replay_offset": offset, "stream": {"identity": "a"}}
+    store.objects[manifest_record.path(ONE, ManifestNumber(1))] = manifest_record.sealed(values)
+    with pytest.raises(DataCorrupt, match="is not complete"):
         Consumed(store).below(ONE, "a")
