@@ -46,24 +46,47 @@ class Unbroken(io.TextIOBase):
             self._stream.flush()
 
 
+class _Stderr:
+    """Whatever sys.stderr is at each line."""
+
+    def write(self, text: str) -> object:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def configure(process: str) -> Logger:
     """Set this process's logging up, once, in a main; returns a logger. Every line names `process`, e.g. "ingester-3",
     also those of parts that make a logger for themselves."""
-
-    def name_process(logger: object, method: str, event: Any) -> Any:
-        event.setdefault("process", process)
-        return event
-
     stream: Any = Unbroken(sys.stderr)
     logging.basicConfig(stream=stream, level=logging.INFO, format="%(message)s", force=True)
     structlog.configure(
-        processors=[name_process, *_PROCESSORS],
+        processors=[_naming(process), *_PROCESSORS],
         logger_factory=structlog.PrintLoggerFactory(stream),
         wrapper_class=_WRAPPER,
         cache_logger_on_first_use=True,
     )
     logger: Any = structlog.get_logger()
     return logger  # type: ignore[no-any-return]
+
+
+def _naming(process: str) -> Any:
+    def name_process(logger: object, method: str, event: Any) -> Any:
+        event.setdefault("process", process)
+        return event
+
+    return name_process
+
+
+def configure_command() -> None:
+    """The same for a command that a person calls: warnings and worse, on stderr, for stdout is the answer."""
+    stream: Any = Unbroken(_Stderr())
+    structlog.configure(
+        processors=[_naming("penstock"), *_PROCESSORS],
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
 
 
 def logger_onto(stream: Stream, process: str) -> Logger:

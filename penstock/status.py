@@ -22,6 +22,8 @@ from writebuffer.contract import Backend, Offsets, Reader
 
 DOWN = "down"
 CORRUPT = "corrupt"
+WAITING = "waiting"
+"""An ingester's own word for: the write buffer is away."""
 _TIMEOUT_S = 2.0
 _PARALLEL = 16
 
@@ -69,7 +71,9 @@ def merge(state: ManifestState, offsets: Offsets | None, answer: dict[str, Any] 
         answer = None
     said = answer or {}
     applied = said.get("applied_offset")
-    next_offset = offsets.next_offset if offsets else said.get("next_offset")
+    next_offset = offsets.next_offset if offsets else None
+    if next_offset is None and said.get("state") != WAITING:  # what it saw before the outage is not the end any more
+        next_offset = said.get("next_offset")
     return SequencerStatus(
         sequencer=state.sequencer,
         state=said.get("state", DOWN),

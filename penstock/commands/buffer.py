@@ -71,7 +71,7 @@ def copy_command(
     others append meanwhile stands between the copied records. Nothing is ever removed from either.
 
     Interrupted, the same command with --resume goes on without a record lost or twice: it compares what DST holds with
-    SRC first, record by record.
+    SRC first, record by record. For --append the report says with which options to go on.
 
     A cluster does not go on from a copy by itself: its manifests name SRC's identity and offsets. Start it with DST as
     --write-buffer and a new store (another --data or --store), which it fills from DST's first offset.
@@ -80,30 +80,32 @@ def copy_command(
         raise InvalidRequest("--resume and --append exclude each other: the one compares what DST holds, the other not")
     if to_offset is not None and from_offset is not None and to_offset < from_offset:
         raise InvalidRequest(f"--to-offset {to_offset} is below --from-offset {from_offset}")
+    from common.logs import configure_command
     from penstock.buffer_copy import CopyReport, span_of
 
+    configure_command()
     with ExitStack() as stack:
         backends = _shared(source), _shared(destination)
         if backends[0].url == backends[1].url:
             raise Misconfigured("SRC and DST are the same write buffer; give another DST", url=backends[0].url)
         reader = backends[0].open_reader()
         stack.callback(reader.close)
-        spans = [span_of(reader, one, from_offset, to_offset) for one in _chosen(reader, sequencer)]
+        spans = [span_of(reader, one, from_offset, to_offset, resume=resume) for one in _chosen(reader, sequencer)]
         reports = [CopyReport.of(span) for span in spans]
         try:
             _copy(reader, backends[1], spans, reports, resume=resume, append=append)
         except (PenstockError, KeyboardInterrupt):
-            if any(report.records for report in reports):
-                _print(reports, as_json=as_json)
+            if any(report.records or report.unknown_to for report in reports):
+                _print(reports, append=append, as_json=as_json)
             raise
-    _print(reports, as_json=as_json)
+    _print(reports, append=append, as_json=as_json)
 
 
 @command.command("info")
 @click.argument("url", metavar="URL")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, unknown values as null.")
 def info_command(url: str, as_json: bool) -> None:
-    """Show the sequencers of a write buffer, their offsets, size and identity.
+    """Show each sequencer's offsets, size and identity.
 
     \b
     first, next  the oldest offset still readable, and one past the newest durable one
@@ -111,15 +113,17 @@ def info_command(url: str, as_json: bool) -> None:
     identity     another one means that the stream was made anew
     powers       what the backend offers beyond the contract
     """
-    from writebuffer.contract import Measurable
+    from common.logs import configure_command
+    from writebuffer import contract
 
+    configure_command()
     backend = _shared(url)
     reader = backend.open_reader()
     try:
         found = []
         for sequencer in reader.sequencers():
             offsets = reader.offsets(sequencer)
-            size = reader.size(sequencer) if isinstance(reader, Measurable) else None
+            size = reader.size(sequencer) if isinstance(reader, contract.Measurable) else None
             found.append(
                 {
                     "sequencer": sequencer,
@@ -132,7 +136,7 @@ def info_command(url: str, as_json: bool) -> None:
             )
     finally:
         reader.close()
-    powers = sorted(power.__name__ for power in backend.powers)
+    powers = sorted(power.__name__ for power in backend.powers if power.__module__ == contract.__name__)
     if as_json:
         click.echo(json.dumps({"url": backend.url, "powers": powers, "sequencers": found}))
     else:
@@ -171,7 +175,7 @@ def _copy(
     append: bool,
 ) -> None:
     """Nothing is appended before it is known that all `spans` can be."""
-    from penstock import buffer_copy
+    from penstock import buffer_copy, buffer_resumption
     from penstock.progress import Progress
 
     _create(destination, len(source.sequencers()))
@@ -182,14 +186,14 @@ def _copy(
             buffer_copy.check_different(source, there, span.sequencer)
             if not resume and not append:
                 buffer_copy.check_empty(there, span.sequencer)
-        writer = destination.open_writer()
+        writer = destination.open_writer()  # before any comparison: what a killed writer left counts from here on
         stack.callback(writer.close)
         bar = stack.enter_context(Progress("record", sum(span.to_offset - span.from_offset for span in spans)))
         for span, report in zip(spans, reports, strict=True):
             if resume:
-                buffer_copy.find_resumption(source, there, span, report, bar.advance)
+                buffer_resumption.find_resumption(source, there, span, report, bar.advance)
         for span, report in zip(spans, reports, strict=True):
-            buffer_copy.copy(source, writer, span, report, bar.advance)
+            buffer_copy.copy(source, there, writer, span, report, bar.advance)
 
 
 def _create(destination: "Backend", sequencers: int) -> None:
@@ -205,37 +209,51 @@ def _create(destination: "Backend", sequencers: int) -> None:
         ) from None
 
 
-def _print(reports: Sequence["CopyReport"], *, as_json: bool) -> None:
+def _print(reports: Sequence["CopyReport"], *, append: bool, as_json: bool) -> None:
     if as_json:
         complete = all(report.is_complete for report in reports)
         click.echo(json.dumps({"complete": complete, "sequencers": [report.to_json() for report in reports]}))
         return
-    click.echo("\n".join(map(_text, reports)))
+    click.echo("\n".join(_text(report, append=append) for report in reports))
     if all(report.is_complete for report in reports):
         click.echo(_AFTERWARDS)
 
 
-def _text(report: "CopyReport") -> str:
+def _text(report: "CopyReport", *, append: bool) -> str:
     lines = [f"sequencer {report.sequencer}: {report.records:,} records, {report.bytes:,} bytes"]
     if report.records:
         lines[0] += (
             f": source {report.source_first}..{report.source_last} -> "
             f"destination {report.destination_first}..{report.destination_last}"
         )
+    if report.before:
+        lines.append(f"  behind {report.before:,} records of the destination that were not compared")
     if report.found:
         lines.append(f"  {report.found:,} records before them stood there already")
     if report.left_out:
-        lines.append(f"  {report.left_out:,} repeats of these were left out: the destination stores a record once")
+        lines.append(f"  {report.left_out:,} more were left out: the destination stores a producer's record once")
     if report.gaps_count:
         told = ", ".join(f"{first}..{end - 1}" for first, end in report.gaps)
         more = f" and {report.gaps_count - len(report.gaps)} more" if report.gaps_count > len(report.gaps) else ""
         lines.append(f"  the source has no record at {told}{more}")
     if not report.is_complete:
         lines.append(
-            f"  not complete: everything below source offset {report.go_on_at} stands; go on with the same command and "
-            "--resume"
+            f"  not complete: everything below source offset {report.go_on_at} stands; {_way_on(report, append=append)}"
         )
     return "\n".join(lines)
+
+
+def _way_on(report: "CopyReport", *, append: bool) -> str:
+    """--resume compares, and finds out what is not known; behind others' records it has to be told where to begin."""
+    if not append:
+        return "go on with the same command and --resume"
+    sequencer = f"--sequencer {report.sequencer}"
+    if report.unknown_to is None:
+        return f"go on with --append {sequencer} --from-offset {report.go_on_at}"
+    return (
+        f"whether {report.go_on_at} to {report.unknown_to - 1} stand was not heard: go on with --resume {sequencer} "
+        f"--from-offset {report.from_offset}, without --append, which looks"
+    )
 
 
 def _table(found: Sequence[dict[str, Any]]) -> str:

@@ -48,6 +48,7 @@ def command(
 def _read_again(
     cluster: ClusterConfig, sequencer: SequencerId, from_offset: Offset, to_offset: int | None
 ) -> "ReplayReport":
+    from common.logs import configure_command
     from common.objectstore import run
     from ingester.persist import manifest
     from ingester.replay import dry_run
@@ -55,6 +56,7 @@ def _read_again(
     from penstock.progress import Progress
     from writebuffer.connect import connect
 
+    configure_command()
     store, joined = open_cluster(cluster)
     if sequencer >= joined.sequencers:
         raise InvalidRequest(f"sequencer {sequencer}: the cluster has {joined.sequencers} (0..{joined.sequencers - 1})")

@@ -22,15 +22,24 @@ def command(cluster: ClusterConfig, as_json: bool) -> None:
     lag             next - applied
     rows duplicate  came again in a record that was sent twice, and were left out
 
-    The exit code is 1 when an ingester does not answer; its state is then `down`; it is 5 when a manifest is
-    damaged, and the state `corrupt`.
+    \b
+    state is one of
+      live, stopping
+      starting, replaying   queries wait
+      waiting               the write buffer is away; next and lag are unknown
+      down                  the ingester does not answer
+      corrupt               its manifest is damaged
+
+    The exit code is 1 when an ingester is down, 5 when one is corrupt, else 0.
     """
     from common.errors import DataCorrupt
+    from common.logs import configure_command
     from penstock import datafolder, status
     from penstock.cli import tell
     from penstock.existing import open_cluster
     from writebuffer.connect import connect
 
+    configure_command()
     datafolder.require(cluster)
     store, joined = open_cluster(cluster)
     corrupt: list[DataCorrupt] = []

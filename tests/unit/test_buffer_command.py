@@ -2,8 +2,10 @@
 
 import json
 import random
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,12 +15,17 @@ from hypothesis import strategies as st
 from common.errors import InvalidRequest, Unavailable
 from common.ids import Offset, SequencerId
 from penstock import buffer_copy
-from penstock.buffer_copy import CopyReport, copy, find_resumption, span_of
+from penstock.buffer_copy import CopyReport, Span, copy, span_of
+from penstock.buffer_resumption import find_resumption
 from penstock.cli import cli
+from penstock.interrupts import interrupts_held
 from tests.support.buffer_records import read_all, record, records
 from writebuffer.connect import connect
+from writebuffer.contract import Appended, AppendedRange, Batch, Offsets, Reader
+from writebuffer.errors import OffsetTrimmed
 from writebuffer.faults import Faults, FaultyWriter
 from writebuffer.memory import MemoryBackend
+from writebuffer.record import Record
 
 ONE = SequencerId(0)
 
@@ -88,9 +95,10 @@ def test_a_destination_that_holds_something_is_refused_unless_told(tmp_path: Pat
     result = run("copy", source, destination, "--sequencer", "all")
     assert result.exit_code == 2
     assert "is not empty (offsets 0 to 4): give --resume" in result.stderr
-    result = run("copy", source, destination, "--sequencer", "all", "--from-offset", 2, "--resume")
+    result = run("copy", source, destination, "--sequencer", "all", "--from-offset", 5, "--resume")
     assert result.exit_code == 2
-    assert "record at 0 is not the one that a copy of 2 to 10 has there" in result.stderr
+    assert "does not hold the source's record at 5. Its last record, at 3, is the source's at 3" in result.stderr
+    assert "or --append --from-offset 4 to go on behind it" in result.stderr
     assert len(read_all(connect(destination))) == 4
     result = run("copy", source, destination, "--sequencer", "all", "--resume")
     assert "6 records" in result.output
@@ -138,8 +146,8 @@ def test_an_error_half_way_is_told_with_what_stands(tmp_path: Path, monkeypatch:
     source, destination = file_buffer(tmp_path / "a", 23), f"file://{tmp_path}/b"
     plain = buffer_copy.copy
 
-    def failing(reader: Any, writer: Any, *rest: Any) -> None:
-        plain(reader, FaultyWriter(writer, random.Random(5), Faults(lost_acknowledgement=0.3)), *rest)
+    def failing(reader: Any, there: Any, writer: Any, *rest: Any) -> None:
+        plain(reader, there, FaultyWriter(writer, random.Random(5), Faults(lost_acknowledgement=0.3)), *rest)
 
     with monkeypatch.context() as broken:
         broken.setattr(buffer_copy, "copy", failing)
@@ -178,11 +186,11 @@ def copied(source: MemoryBackend, destination: MemoryBackend, faults: Faults, se
     reader, there = source.open_reader(), destination.open_reader()
     writer = FaultyWriter(destination.open_writer(), random.Random(seed), faults)
     while True:
-        span = span_of(reader, ONE, None, None)
+        span = span_of(reader, ONE, None, None, resume=True)
         report = CopyReport.of(span)
         find_resumption(reader, there, span, report, lambda _: None)
         try:
-            copy(reader, writer, span, report, lambda _: None)
+            copy(reader, there, writer, span, report, lambda _: None)
         except Unavailable:
             continue
         return report
@@ -218,7 +226,7 @@ def test_what_is_not_the_beginning_of_the_copy_is_never_gone_on_with(held: list[
     """A record that is missing, foreign, repeated or too many at the destination: refused, and nothing is appended."""
     source, destination = memory(4), memory()
     destination.open_writer().append_many(ONE, records(held))
-    with pytest.raises(InvalidRequest, match="is not the one that a copy of 0 to 4 has there"):
+    with pytest.raises(InvalidRequest, match=r"does not hold the source's|is not the one that a copy of 0 to 4 has"):
         copied(source, destination, Faults(), 0)
     assert len(read_all(destination)) == len(held)
 
@@ -233,9 +241,222 @@ def test_gaps_in_the_source_are_told() -> None:
     assert report.is_complete
 
 
-def test_a_destination_whose_beginning_was_trimmed_cannot_be_compared() -> None:
-    """It is told with the way out."""
+@pytest.mark.parametrize(
+    ("removed", "advice"),
+    [
+        (2, "is the source's at 4: give the --from-offset that the copy began with, or --append --from-offset 5 to"),
+        (5, "its records below 5 were removed, so that nothing can be compared. Go on with --append and"),
+    ],
+)
+def test_a_destination_whose_beginning_was_trimmed_is_told_with_the_way_out(removed: int, advice: str) -> None:
+    """By what is left of it, if anything is."""
     source, destination = memory(9), memory(5)
-    destination.open_writer().trim(ONE, Offset(2))
-    with pytest.raises(InvalidRequest, match="begins at 2: its oldest records were removed"):
+    destination.open_writer().trim(ONE, Offset(removed))
+    with pytest.raises(InvalidRequest, match=advice):
         copied(source, destination, Faults(), 0)
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.lists(st.integers(100, 103), max_size=3))
+def test_a_copy_goes_on_although_the_source_was_trimmed(
+    begun: int, copied_to: int, trimmed_to: int, others: list[int]
+) -> None:
+    """Behind its last record, wherever it began and whatever stood before; or it is refused, and nothing appended."""
+    copied_to, trimmed_to = max(begun, copied_to), min(trimmed_to, 9)
+    source, destination = memory(10), memory()
+    held = others + list(range(begun, copied_to))
+    for number in held:
+        destination.open_writer().append(ONE, record(number))
+    source.open_writer().trim(ONE, Offset(trimmed_to))
+    reader, there = source.open_reader(), destination.open_reader()
+    span = span_of(reader, ONE, begun, None, resume=True)
+    report = CopyReport.of(span)
+    if held and not begun <= max(begun, trimmed_to) < copied_to:
+        with pytest.raises(InvalidRequest, match=rf"--append --from-offset {max(begun, trimmed_to, 0)} puts the rest"):
+            find_resumption(reader, there, span, report, lambda _: None)
+        return
+    if not held and trimmed_to > begun:
+        with pytest.raises(OffsetTrimmed):
+            find_resumption(reader, there, span, report, lambda _: None)
+        return
+    find_resumption(reader, there, span, report, lambda _: None)
+    copy(reader, there, destination.open_writer(), span, report, lambda _: None)
+    assert [each for _, each in read_all(destination)] == records([*others, *range(begun, 10)])
+    assert report.is_complete
+
+
+def test_the_command_goes_on_although_the_source_was_trimmed(tmp_path: Path) -> None:
+    """The same command as before, with the --from-offset that is there no more, or with none."""
+    for asked in (["--from-offset", "10"], []):
+        source, destination = file_buffer(tmp_path / f"a{len(asked)}", 0), f"file://{tmp_path}/b{len(asked)}"
+        writer = connect(source).open_writer()
+        writer.append_many(ONE, records(range(30))).result(20)
+        assert run("copy", source, destination, "--sequencer", 0, *asked, "--to-offset", 20).exit_code == 0
+        writer.close()
+        with pytest.MonkeyPatch.context() as trimmed:
+            trimmed.setattr(buffer_copy, "span_of", _span_from_15)
+            result = run("copy", source, destination, "--sequencer", 0, *asked, "--resume")
+        assert result.exit_code == 0, result.output
+        begun = asked[1] if asked else 0
+        assert [each for _, each in read_all(connect(destination))] == records(range(int(begun), 30))
+        assert f"behind {15 - int(begun)} records of the destination that were not compared" in result.stdout
+
+
+def _span_from_15(reader: Reader, *rest: Any, **how: Any) -> Span:
+    """As of a reader that begins at 15."""
+    end = reader.offsets(ONE).next_offset
+    return span_of(Mock(offsets=lambda _: Offsets(Offset(15), end)), *rest, **how)
+
+
+class _Broken:
+    """A reader whose cursors fail at their poll number `at`, with `error`, once what was appended has come through."""
+
+    def __init__(self, reader: Reader, at: int, error: BaseException) -> None:
+        self._reader = reader
+        self._at = at
+        self._error = error
+
+    def reader(self, sequencer: SequencerId) -> Any:
+        cursor = self._reader.reader(sequencer)
+        polls = iter(range(self._at))
+
+        def poll(*limits: Any) -> Batch:
+            if next(polls, None) is None:
+                raise self._error
+            return cursor.poll(*limits)
+
+        return Mock(seek=cursor.seek, poll=poll, close=cursor.close)
+
+
+@pytest.mark.parametrize("error", [OffsetTrimmed(ONE, 4, Offset(6)), KeyboardInterrupt()])
+@pytest.mark.parametrize("delay", ["none", "latency", "forever"])
+def test_what_was_sent_when_a_copy_ends_is_waited_for_and_counted(
+    error: BaseException, delay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll that fails, or Ctrl-C: the report holds the last batch, or says that nothing was heard of it."""
+    monkeypatch.setattr(buffer_copy, "POLL_RECORDS", 2)
+    monkeypatch.setattr(buffer_copy, "SETTLE_S", 0.05 if delay == "forever" else 10.0)
+    source, destination = memory(10), memory(latency_s=0.01 if delay == "latency" else 0.0)
+    if delay == "forever":
+        destination.hold()
+    reader, there = source.open_reader(), destination.open_reader()
+    span = span_of(reader, ONE, None, None)
+    report = CopyReport.of(span)
+    with pytest.raises(type(error)):
+        copy(
+            _Broken(reader, 1 if delay == "forever" else 2, error),  # type: ignore[arg-type]
+            there,
+            destination.open_writer(),
+            span,
+            report,
+            lambda _: None,
+        )
+    if delay == "forever":
+        assert (report.records, report.go_on_at, report.unknown_to) == (0, 0, 2)
+    else:
+        assert (report.records, report.go_on_at, report.unknown_to) == (4, 4, None)
+        assert len(read_all(destination)) == 4
+
+
+def test_ctrl_c_right_before_a_batch_is_counted_counts_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is durable, and stays so."""
+    source, destination = memory(10), memory()
+    steps = iter([True, False])
+
+    def interrupted() -> Any:
+        if next(steps, True):
+            return interrupts_held()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(buffer_copy, "interrupts_held", interrupted)
+    reader = source.open_reader()
+    span = span_of(reader, ONE, None, None)
+    report = CopyReport.of(span)
+    with pytest.raises(KeyboardInterrupt):
+        copy(reader, destination.open_reader(), destination.open_writer(), span, report, lambda _: None)
+    assert (report.records, report.left_out, report.go_on_at, report.unknown_to) == (10, 0, 10, None)
+
+
+def test_a_refused_batch_leaves_nothing_in_doubt() -> None:
+    """The error says that it was not written."""
+    source, destination = memory(10), memory(capacity_bytes=10)
+    reader = source.open_reader()
+    span = span_of(reader, ONE, None, None)
+    report = CopyReport.of(span)
+    with pytest.raises(Unavailable, match="do not fit"):
+        copy(reader, destination.open_reader(), destination.open_writer(), span, report, lambda _: None)
+    assert (report.go_on_at, report.unknown_to) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("faults", "way_on"),
+    [
+        (Faults(refused=0.5), "go on with --append --sequencer 0 --from-offset {stands}"),
+        (
+            Faults(lost_acknowledgement=0.5),
+            "whether {before} to {last} stand was not heard: go on with --resume --sequencer 0 --from-offset 3",
+        ),
+    ],
+)
+def test_an_interrupted_append_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults, way_on: str
+) -> None:
+    """Exactly, and doing so brings the rest once: nothing that stands is written again."""
+    monkeypatch.setattr(buffer_copy, "POLL_RECORDS", 4)
+    source, destination = file_buffer(tmp_path / "a", 40), f"file://{tmp_path}/b"
+    backend = connect(destination)
+    backend.create(1)
+    writer = backend.open_writer()
+    writer.append_many(ONE, records(range(100, 105))).result(20)
+    writer.close()
+    plain = buffer_copy.copy
+
+    def failing(reader: Any, there: Any, writer: Any, *rest: Any) -> None:
+        plain(reader, there, FaultyWriter(writer, random.Random(2), faults), *rest)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(buffer_copy, "copy", failing)
+        result = run("copy", source, destination, "--sequencer", "all", "--append", "--from-offset", 3)
+    assert result.exit_code == 3, result.output
+    stands = 3 + len(read_all(backend)) - 5
+    assert 3 < stands < 40
+    said = way_on.format(stands=stands, before=stands - 4, last=stands - 1)
+    assert said in result.stdout
+    options = said.partition("go on with ")[2].split()
+    result = run("copy", source, destination, *options)
+    assert result.exit_code == 0, result.output
+    assert [each for _, each in read_all(backend)] == records([*range(100, 105), *range(3, 40)])
+
+
+def test_what_the_destination_knew_already_is_counted_apart() -> None:
+    """Some backends store a producer's record once: the report tells what was stored, and where."""
+    source, destination = memory(), memory()
+    sequences = [0, 1, 0, 2, 2, 3, 1]
+    for sequence in sequences:
+        source.open_writer().append(ONE, record(sequence))
+    reader, there = source.open_reader(), destination.open_reader()
+    for stored in (4, 0):
+        span = span_of(reader, ONE, None, None)
+        report = CopyReport.of(span)
+        copy(reader, there, _Once(destination), span, report, lambda _: None)  # type: ignore[arg-type]
+        assert (report.records, report.left_out) == (stored, 7 - stored)
+        assert report.bytes == sum(len(record(number)) for number in range(stored))
+        assert report.is_complete
+    assert (report.destination_first, report.source_first) == (None, None)
+    assert [each for _, each in read_all(destination)] == records(range(4))
+
+
+class _Once:
+    """A writer that stores each producer's record once, and answers a repeat with where it stands."""
+
+    def __init__(self, backend: MemoryBackend) -> None:
+        self._backend = backend
+        self._writer = backend.open_writer()
+
+    def append_many(self, sequencer: SequencerId, asked: list[Record]) -> Future[AppendedRange]:
+        places = []
+        for one in asked:
+            stands = {each: Appended(Offset(offset), each.append_time_ns) for offset, each in read_all(self._backend)}
+            places.append(stands.get(one) or self._writer.append(sequencer, one).result(0))
+        done: Future[AppendedRange] = Future()
+        done.set_result(AppendedRange(places[0], places[-1]))
+        return done

@@ -72,6 +72,12 @@ def test_without_the_buffer_the_ingester_tells_the_next_offset() -> None:
     assert (status.first, status.next, status.lag) == (None, 44, 4)
 
 
+def test_an_ingester_that_waits_for_the_buffer_does_not_know_its_end() -> None:
+    """Next and lag are unknown as long as the buffer is away: a lag of 0 would say that all is well."""
+    status = merge(state(), None, {**ANSWER, "state": "waiting"})
+    assert (status.state, status.applied, status.next, status.lag) == ("waiting", 40, None, None)
+
+
 def test_an_answer_of_another_sequencer_is_none() -> None:
     """A port that now belongs to another ingester must not be read as this one's state."""
     assert merge(state(), None, {**ANSWER, "sequencer": 2}).state == "down"
