@@ -68,7 +68,7 @@ def make_app(status: Status, logger: Logger) -> App:
 
     async def ready(request: Request) -> Response:
         if status.is_ready:
-            return json_response(200, {"status": "ready"})
+            return json_response(200, {"status": "ready", "pid": os.getpid()})
         return json_response(503, {"status": status.state}, {"Retry-After": "1"})
 
     async def metrics(request: Request) -> Response:

@@ -6,6 +6,7 @@ in order. Its stdin is a pipe that nobody writes to: end of file tells it that t
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ _LINE_BYTES_MAX = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """How a child is started and stopped. `ready_url` answers 200 once it is ready."""
+    """How a child is started and stopped. `ready_url` answers 200 and JSON with its `pid` once it is ready."""
 
     name: str
     command: Sequence[str]
@@ -47,15 +48,16 @@ class GivenUp:
 
 
 class Child:
-    """`log` takes what the child says, `say` what is said about it."""
+    """`log` takes what the child says, `say` what is said about it, `warn` what of that should not happen."""
 
-    def __init__(self, spec: ChildSpec, clock: Clock, log: Say, say: Say) -> None:
+    def __init__(self, spec: ChildSpec, clock: Clock, log: Say, say: Say, warn: Say) -> None:
         self.name = spec.name
         self.was_ready = asyncio.Event()
         self._spec = spec
         self._policy = RestartPolicy(clock)
         self._log = log
         self._say = say
+        self._warn = warn
         self._stopping = asyncio.Event()
         self._spawning = asyncio.Lock()
         self._life: _Life | None = None
@@ -70,7 +72,7 @@ class Child:
                 case GiveUp():
                     return GivenUp(self.name, end.code, end.last_line)
                 case RestartAfter(delay_s):
-                    self._say(f"{self.name} {end.how}; starts again in {delay_s:g} s")
+                    self._warn(f"{self.name} {end.how}; starts again in {delay_s:g} s")
                     await _wait(self._stopping, delay_s)
         return None
 
@@ -90,7 +92,7 @@ class Child:
         await asyncio.wait({timeout, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not life.ended.is_set():
             asked = "asked to" if kill.is_set() else f"it did not stop in {self._spec.stop_timeout_s:g} s"
-            self._say(f"{self.name} is killed: {asked}. Nothing acknowledged is lost")
+            self._warn(f"{self.name} is killed: {asked}. Nothing acknowledged is lost")
             life.kill_session()
         await ended
         timeout.cancel()
@@ -108,14 +110,14 @@ class Child:
             except (OSError, RuntimeError) as error:  # no process, no memory, or no thread to wait for it with
                 return _End(exit_codes.FAILED, f"could not be started: {error}", str(error))
         self._say(f"{self.name} started, pid {life.pid}")
-        watch = asyncio.create_task(self._watch_ready())
+        watch = asyncio.create_task(self._watch_ready(life.pid))
         await life.ended.wait()
         watch.cancel()
         await life.finish()
         return _End(life.code, _ended(life.code), life.last_line)
 
-    async def _watch_ready(self) -> None:
-        while not await answers_ready(self._spec.ready_url):
+    async def _watch_ready(self, pid: int) -> None:
+        while not await answers_ready(self._spec.ready_url, pid):
             await asyncio.sleep(_READY_POLL_S)
         self._policy.ready()
         self.was_ready.set()
@@ -198,20 +200,26 @@ class _Life(asyncio.SubprocessProtocol):
         self._log(self.last_line)
 
 
-async def answers_ready(url: str) -> bool:
-    """Whether a GET of `url` (http://host:port/path) is answered with 200."""
+async def answers_ready(url: str, pid: int) -> bool:
+    """Whether a GET of `url` (http://host:port/path) is answered with 200, and by process `pid`.
+
+    Another process may have the port; its being ready says nothing of the child.
+    """
     parts = urlsplit(url)
     try:
         async with asyncio.timeout(_READY_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             try:
                 writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
-                status = await reader.readline()
+                answer = await reader.read(_LINE_BYTES_MAX)
+                while more := await reader.read(_LINE_BYTES_MAX):
+                    answer += more
             finally:
                 writer.close()
-    except (OSError, TimeoutError):
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return head.split()[1:2] == [b"200"] and json.loads(body)["pid"] == pid
+    except (OSError, TimeoutError, ValueError, KeyError, TypeError):
         return False
-    return status.split()[1:2] == [b"200"]
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:
@@ -224,4 +232,7 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> None:
 def _ended(code: int) -> str:
     if code < 0:
         return f"was ended by {signal.Signals(-code).name}"
-    return f"exited with {code}" if code else "stopped"
+    if not code:
+        return "stopped"
+    meaning = exit_codes.MEANINGS.get(code)
+    return f"exited with {code} ({meaning})" if meaning else f"exited with {code}"

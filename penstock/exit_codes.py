@@ -10,15 +10,16 @@ FENCED = 4
 CORRUPT = 5
 INTERRUPTED = 130
 
-EPILOG = """\b
-Exit codes:
-    0  done
-    1  failed, or some rows were refused
-    2  the call or a setting is wrong: fix it, then try again
-    3  something cannot be reached: try again later
-    4  a newer process holds the sequencer, or the stream is not the one that was followed
-    5  stored bytes are not what was written: a person has to look
-  130  stopped by Ctrl-C"""
+MEANINGS = {
+    OK: "done",
+    FAILED: "failed, or some rows were refused",
+    USAGE: "the call or a setting is wrong: fix it, then try again",
+    UNAVAILABLE: "something cannot be reached: try again later",
+    FENCED: "a newer process holds the sequencer, or the stream is not the one that was followed",
+    CORRUPT: "stored bytes are not what was written: a person has to look",
+    INTERRUPTED: "stopped by Ctrl-C",
+}
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items())
 
 _CODES: dict[type[PenstockError], int] = {
     InvalidRequest: USAGE,

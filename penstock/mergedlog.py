@@ -18,7 +18,7 @@ OWN = "penstock"
 
 
 class MergedLog:
-    """`write` and `say` return at once, whatever the reader does; both from one thread."""
+    """`write`, `say` and `warn` return at once, whatever the reader does; all from one thread."""
 
     def __init__(self, names: Sequence[str], descriptor: int = STDERR, lines_max: int = LINES_MAX) -> None:
         self._width = max(map(len, [*names, OWN]))
@@ -39,6 +39,10 @@ class MergedLog:
     def say(self, text: str) -> None:
         """A line of the supervisor itself."""
         self._own.info(text)
+
+    def warn(self, text: str) -> None:
+        """The same, of something that should not happen."""
+        self._own.warning(text)
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Wait for what is not written yet, at most about `timeout_s`: a reader that stalls may stay stalled."""

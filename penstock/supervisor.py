@@ -31,7 +31,9 @@ class Supervisor:
         self._kill_asked = asyncio.Event()
 
     def _child(self, spec: ChildSpec, clock: Clock) -> Child:
-        return Child(spec, clock, log=lambda line: self._log.write(spec.name, line), say=self._log.say)
+        return Child(
+            spec, clock, log=lambda line: self._log.write(spec.name, line), say=self._log.say, warn=self._log.warn
+        )
 
     async def run(self) -> int:
         """Until a signal, or until a child is given up. 0 after an ordered stop."""
@@ -80,7 +82,7 @@ class Supervisor:
 
     def _exit_code(self, outcomes: Sequence[GivenUp | None], orderly: bool) -> int:
         for given_up in filter(None, outcomes):
-            self._log.say(f"the cluster was stopped because {given_up.name} cannot start: {given_up.last_line}")
+            self._log.warn(f"the cluster was stopped because {given_up.name} cannot start: {given_up.last_line}")
             return given_up.code
         if self._kill_asked.is_set():
             return exit_codes.INTERRUPTED

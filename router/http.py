@@ -5,6 +5,7 @@ GET  /ping /health /ready /metrics, with /healthz /livez /readyz   no parameters
 GET  / /status   the same figures for people and for scripts
 """
 
+import os
 import re
 import uuid
 from collections.abc import Mapping
@@ -124,7 +125,7 @@ class RouterHttp:
             retry = {"Retry-After": str(answers.RETRY_AFTER_S)}
             return error_response(503, "unavailable", f"not ready: {waiting_for}", retry)
         started = datetime.fromtimestamp(self._about.started_ns / 1e9, UTC).isoformat()
-        return json_response(200, {"status": "ready", "started": started, "up": self._up()})
+        return json_response(200, {"status": "ready", "pid": os.getpid(), "started": started, "up": self._up()})
 
     async def _show_metrics(self, request: Request) -> Response:
         return metrics_response(self._metrics.registry)

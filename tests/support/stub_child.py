@@ -20,6 +20,7 @@ class Ready(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
+        self.wfile.write(json.dumps({"pid": os.getpid()}).encode())
 
     def log_message(self, format: str, *args: object) -> None:
         return
