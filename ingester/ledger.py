@@ -163,6 +163,7 @@ class Ledger:
         """Forget the marks that `state` has passed."""
         while self._marks and self._marks[0].offset < state.replay_offset:
             self._committed_log_bytes = self._marks.popleft().log_bytes
+        self._producers.expire(self.log_time_ns)
         self._state = state
         self.accounts = _with_rows(state.accounts, self._marks)
 

@@ -2,8 +2,8 @@
 
 A record is a duplicate iff the same producer id and sequence stands at a lower offset of the sequencer. Sequences are
 kept as ranges, so that k + 1 before k is no surprise. At most RANGES_MAX ranges for each producer: beyond, the lowest
-is forgotten, and a duplicate from there would be applied again, which overwrites its rows with the same values;
-closing the hole instead could take a first appearance for a repeat and lose it.
+is forgotten, and a duplicate from there would be applied again: its rows count twice, and hide what was written to
+their keys in between. Closing the hole instead could take a first appearance for a repeat and lose it, which is worse.
 
 Every answer follows from the stream up to the record alone, never from when the table was cleaned up: a replay, which
 starts with the manifest's table, must take the same records for duplicates.

@@ -31,7 +31,8 @@ class ReplayReport:
     """Counts over the records in [from_offset, next_offset).
 
     rows = rows_durable + rows_missing + rows_duplicate + rows_dead: durable in the store, only in the buffer and in
-    the ingester's memory, in a record that repeats an earlier one of this range, in a record that cannot be decoded.
+    the ingester's memory, in a record that repeats an earlier one, in a record that cannot be decoded. Which are
+    earlier: those of this range, and for records from the replay offset on all below it, which the manifest knows.
     """
 
     sequencer: int
@@ -87,14 +88,15 @@ def dry_run(
 
 
 class _Count:
-    """What an ingester would make of the records: a repeat of an earlier one of the range, refused, durable or not."""
+    """What an ingester would make of the records: a repeat of an earlier one, refused, durable or not."""
 
     def __init__(self, state: ManifestState, from_offset: Offset, end: Offset) -> None:
         self.report = ReplayReport(state.sequencer, from_offset, end, state.number, state.replay_offset)
         self._state = state
         self._producers = Producers()
-        self._ledger = Ledger(state)
         self._log_time_ns = 0
+        self._as_of_replay_offset = False
+        self._ledger = Ledger(state)
 
     def add(self, record: Decoded) -> None:
         report = self.report
@@ -114,6 +116,9 @@ class _Count:
             report.rows_dead += record.rows
 
     def _is_repeated(self, record: Decoded) -> bool:
+        if record.offset >= self._state.replay_offset and not self._as_of_replay_offset:
+            self._as_of_replay_offset = True
+            self._producers, self._log_time_ns = self._state.producers.copy(), self._state.log_time_ns
         self._log_time_ns = max(self._log_time_ns, record.append_time_ns)
         if record.producer_id is None:
             return False

@@ -16,6 +16,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
+from common.clock import Clock, SystemClock
 from common.errors import PenstockError, Unavailable
 from common.ids import Offset, SequencerId
 from writebuffer.contract import (
@@ -40,8 +41,8 @@ class Faults:
 
     Of each append: refused; full, which begins a run of `full_appends` refusals; sent_twice; lost_acknowledgement;
     delayed. The first of the last two that strikes counts.
-    disconnected: of each call to a reader or poll of its cursors. Of each poll: empty, short (one record at most), and
-    slow, which waits slow_s before it looks.
+    disconnected: of each question to a reader, those of its optional powers included, and poll of its cursors.
+    Of each poll: empty, short (one record at most), and slow, which waits slow_s before it looks.
     """
 
     refused: float = 0.0
@@ -69,11 +70,16 @@ _POWERS: dict[type, str] = {
 """Each optional power and its one method."""
 
 
+_SYSTEM_CLOCK = SystemClock()
+
+
 class FaultyWriter:
     """A Writer. A delayed acknowledgement arrives with the next append that is not delayed, a flush or the close."""
 
-    def __init__(self, writer: Writer, rng: random.Random, faults: FaultsNow) -> None:
+    def __init__(self, writer: Writer, rng: random.Random, faults: FaultsNow, clock: Clock = _SYSTEM_CLOCK) -> None:
+        """clock: what the timeout of a flush is measured by."""
         self._writer = writer
+        self._clock = clock
         self._dice = _Dice(rng, faults)
         self._lock = threading.Lock()
         self._full_left = 0
@@ -91,9 +97,10 @@ class FaultyWriter:
         return self._append(lambda: self._writer.append_many(sequencer, records))
 
     def flush(self, timeout_s: float) -> None:
+        deadline_s = self._clock.monotonic_s() + timeout_s
         self._deliver()
         self._writer.flush(timeout_s)
-        late = wait(list(self._unresolved), timeout_s).not_done
+        late = wait(list(self._unresolved), max(0.0, deadline_s - self._clock.monotonic_s())).not_done
         if late:
             raise Unavailable(f"injected: {len(late)} acknowledgements did not come", written="unknown")
 
@@ -148,7 +155,7 @@ class FaultyReader:
     def __init__(self, reader: Reader, rng: random.Random, faults: FaultsNow) -> None:
         self._reader = reader
         self._dice = _Dice(rng, faults)
-        _keep_powers(self, reader)
+        _keep_powers(self, reader, self._dice.disconnect)
 
     def sequencers(self) -> Sequence[SequencerId]:
         return self._reader.sequencers()
@@ -233,11 +240,22 @@ class _Dice:
             raise Unavailable("injected: disconnected")
 
 
-def _keep_powers(wrapper: object, wrapped: object) -> None:
-    """As attributes of the object, where isinstance looks for a protocol's methods in every Python."""
+def _keep_powers(wrapper: object, wrapped: object, before: Callable[[], None] = lambda: None) -> None:
+    """As attributes of the object, where isinstance looks for a protocol's methods in every Python.
+
+    before: called first at each call of such a method; what it raises is raised.
+    """
     for power, method in _POWERS.items():
         if isinstance(wrapped, power):
-            setattr(wrapper, method, getattr(wrapped, method))
+            setattr(wrapper, method, _preceded(before, getattr(wrapped, method)))
+
+
+def _preceded(before: Callable[[], None], method: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        before()
+        return method(*arguments)
+
+    return call
 
 
 def _sent_twice(append: "Callable[[], Future[Any]]") -> "Future[Any]":

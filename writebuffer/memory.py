@@ -82,16 +82,14 @@ class MemoryBackend:
 
     def beside(self, name: str) -> "MemoryBackend":
         """Known to nobody else: a buffer of a proof is not found by its name."""
-        return MemoryBackend(f"{self.url}{name}", **asdict(self.options), clock=self._clock)
+        return MemoryBackend(f"{self.url}{name}", **asdict(self.options), clock=self._clock, later=self._later)
 
     def delete(self) -> None:
-        """Remove the buffer, as an operator would; whoever still reads it gets Forked."""
+        """Remove the buffer, as an operator would; whoever still reads it or waits for an append gets Forked."""
         with self._lock:
             streams, self._streams = self._streams, []
         for stream in streams:
-            with stream.changed:
-                stream.deleted = True
-                stream.changed.notify_all()
+            stream.delete()
 
     def hold(self) -> None:
         """From now on what is appended is neither acknowledged nor readable."""
@@ -99,12 +97,15 @@ class MemoryBackend:
             with stream.changed:
                 stream.holding = True
 
+    def await_held(self, timeout_s: float) -> None:
+        """A record waits for its durability from its append on."""
+
     def release(self) -> None:
         """What was held back is durable now, and resolves in order; hold nothing any more."""
-        for stream in self._created():
-            with stream.changed:
-                stream.holding = False
-            stream.acknowledge()
+        with self._lock:
+            streams = self._streams
+        for stream in streams:
+            stream.release()
 
     def open_writer(self) -> "MemoryWriter":
         return MemoryWriter(self.url, self._created(), self.options.latency_s, self._later)
@@ -180,7 +181,7 @@ class MemoryWriter:
             except (Forked, Unavailable) as error:
                 future.set_exception(error)
                 return future
-            if stream.holding or self._latency_s:
+            if stream.holding or stream.resolving or self._latency_s:
                 self._resolve_later(stream, future, result)
                 return future
             stream.settle(stream.written_end)

@@ -31,7 +31,11 @@ class _Waiting:
 
 
 class Stream:
-    """Used under `lock` or `changed`, which share it, but for `acknowledge`. Readers see first_offset..durable_end."""
+    """Used under `lock` or `changed`, which share it. Readers see first_offset..durable_end.
+
+    `acknowledge`, `release` and `delete` take the lock themselves: futures resolve outside of it, as their callbacks
+    may append and read. One thread at a time resolves them, and as long as it does new appends queue up behind.
+    """
 
     def __init__(self, sequencer: SequencerId, options: MemoryOptions, clock: Clock) -> None:
         self.sequencer = sequencer
@@ -44,6 +48,8 @@ class Stream:
         self.durable_end = Offset(0)
         self.deleted = False
         self.holding = False
+        self.resolving = False
+        """A thread is resolving futures, and will come to those that wait."""
         self.kept_bytes = 0
         self._options = options
         self._capacity_bytes = options.capacity_bytes
@@ -52,7 +58,10 @@ class Stream:
         self._kept: list[Record] = []
         """From `_kept_from` on; below first_offset stands _REMOVED, until half of the list is."""
         self._kept_from = 0
+        self._delayed = options.latency_s > 0
         self._unacknowledged: deque[_Waiting] = deque()
+        self._unresolved: deque[_Waiting] = deque()
+        """Durable, and their futures are about to be told."""
 
     def add(self, records: Sequence[Record], added_bytes: int) -> Offset:
         """Keep them; returns the first one's offset. Raises Unavailable when there is no room."""
@@ -86,10 +95,25 @@ class Stream:
         Nothing while the buffer is held back.
         """
         with self.changed:
-            resolved = self._acknowledged(end)
-        for waiting in resolved:
+            self._acknowledge(end)
+        self._resolve()
+
+    def release(self) -> None:
+        """What was held back is durable now, and resolves; hold nothing any more."""
+        with self.changed:
+            self.holding = False
+            self._acknowledge(None)
+        self._resolve()
+
+    def delete(self) -> None:
+        """Whoever waits for an append or a record gets Forked."""
+        with self.changed:
+            self.deleted = True
+            waiting, self._unacknowledged = self._unacknowledged, deque()
+            self.changed.notify_all()
+        for one in waiting:
             with suppress(InvalidStateError):  # its writer was closed
-                waiting.future.set_result(waiting.result)
+                one.future.set_exception(self._forked())
 
     def trim(self, before: Offset) -> Offset:
         count = max(0, min(before, self.durable_end) - self.first_offset)
@@ -115,11 +139,7 @@ class Stream:
 
     def check_not_deleted(self) -> None:
         if self.deleted:
-            raise Forked(
-                f"sequencer {self.sequencer}: the buffer was deleted since it was opened; open it anew, and start "
-                "its readers from the first offset",
-                sequencer=self.sequencer,
-            )
+            raise self._forked()
 
     def _retain(self, coming_bytes: int = 0) -> None:
         """Remove what is durable and beyond the retention, once `coming_bytes` have come."""
@@ -141,13 +161,43 @@ class Stream:
             return False
         return self._clock.now_ns() - self.record(offset).append_time_ns > options.retention_s * 1e9
 
-    def _acknowledged(self, end: Offset | None) -> list[_Waiting]:
-        resolved: list[_Waiting] = []
+    def _acknowledge(self, end: Offset | None) -> None:
+        before = self.durable_end
         while not self.holding and self._unacknowledged and (end is None or self._unacknowledged[0].end <= end):
-            resolved.append(self._unacknowledged.popleft())
-        if resolved:
-            self.settle(resolved[-1].end)
-        return resolved
+            acknowledged = self._unacknowledged.popleft()
+            self._unresolved.append(acknowledged)
+            self.durable_end = acknowledged.end
+        if self.durable_end > before:
+            self.settle(self.durable_end)
+
+    def _resolve(self) -> None:
+        with self.lock:
+            if self.resolving:
+                return
+            self.resolving = True
+        try:
+            while waiting := self._next_unresolved():
+                with suppress(InvalidStateError):  # its writer was closed
+                    waiting.future.set_result(waiting.result)
+        except BaseException:  # Ctrl-C: the next one goes on
+            self.resolving = False
+            raise
+
+    def _next_unresolved(self) -> _Waiting | None:
+        with self.lock:
+            if not self._delayed:
+                self._acknowledge(None)  # what queued up behind those that are being resolved
+            if not self._unresolved:
+                self.resolving = False
+                return None
+            return self._unresolved.popleft()
+
+    def _forked(self) -> Forked:
+        return Forked(
+            f"sequencer {self.sequencer}: the buffer was deleted since it was opened; open it anew, and start its "
+            "readers from the first offset",
+            sequencer=self.sequencer,
+        )
 
     def _refuse(self, added_bytes: int) -> None:
         self.check_not_deleted()

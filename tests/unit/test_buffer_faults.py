@@ -1,10 +1,14 @@
 """The fault-injecting wrappers: each fault does what it says, by its seed, and nothing to what is stored."""
 
 import random
+from concurrent.futures import Future
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+import writebuffer.faults
+from common.clock import FakeClock
 from common.errors import Unavailable
 from common.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_all, record
@@ -122,6 +126,39 @@ def test_a_flush_returns_with_every_acknowledgement(each: Backend) -> None:
         writer.flush(20)
         assert all(future.done() for future in futures)
     writer.close()
+
+
+def test_every_question_to_a_disconnected_reader_fails(backend: MemoryBackend) -> None:
+    """Those of its optional powers, too."""
+    backend.open_writer().append(ONE, record(0))
+    faults = Faults(disconnected=1.0)
+    reader = FaultyReader(backend.open_reader(), random.Random(0), lambda: faults)
+    assert isinstance(reader, Measurable)
+    for ask in (reader.offsets, reader.identity, reader.reader, reader.size):
+        with pytest.raises(Unavailable, match="disconnected"):
+            ask(ONE)
+    faults = Faults()
+    assert reader.size(ONE).data_bytes == len(record(0))
+
+
+def test_a_flush_takes_no_longer_than_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the wrapped writer's flush took is not waited again for acknowledgements."""
+    clock = FakeClock()
+    waits: list[float] = []
+    slow = Mock(spec_set=["append", "flush"])
+    slow.append.return_value = Future()
+    slow.flush.side_effect = clock.advance
+
+    def wait(futures: list[Future[object]], timeout_s: float) -> Mock:
+        waits.append(timeout_s)
+        return Mock(not_done=set(futures))
+
+    monkeypatch.setattr(writebuffer.faults, "wait", wait)
+    writer = FaultyWriter(slow, random.Random(0), Faults(), clock)
+    writer.append(ONE, record(0))
+    with pytest.raises(Unavailable, match="1 acknowledgements did not come"):
+        writer.flush(5.0)
+    assert waits == [0.0]
 
 
 def test_empty_and_short_polls_lose_and_repeat_nothing(backend: MemoryBackend) -> None:

@@ -127,6 +127,18 @@ def test_the_manifests_table_is_as_of_its_replay_offset(below: list[Sending], ab
     checked.check()
 
 
+def test_producers_that_are_gone_for_long_take_no_memory() -> None:
+    """Routers take a new id at each start: an ingester that runs for months knows those of the last day alone."""
+    rig = IngesterRig(RULES)
+    for producer in range(1, 11):
+        rig.append(rows((producer, 0)), producer=producer, sequence=0)
+        rig.poll()
+        rig.tick(25 * 3600)
+        rig.settle()
+    assert len(rig.core._ledger._producers) == 1
+    assert len(rig.core.state.producers) == 1
+
+
 def test_a_restarted_routers_records_are_its_own() -> None:
     """It has a new producer id: the same sequences again are no repeats, and those of the old id still are."""
     checked = Checked(IngesterRig(RULES), [])

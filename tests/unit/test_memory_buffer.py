@@ -1,5 +1,6 @@
 """What only the memory backend has: capacity, retention, latency, acknowledgements held back, determinism."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import wait
 from typing import Any
@@ -68,6 +69,89 @@ def test_closing_fails_what_is_held_back(backend: MemoryBackend) -> None:
     assert isinstance(error := future.exception(0), Unavailable)
     assert error.written == "unknown"
     backend.release()
+
+
+def test_what_is_appended_while_others_are_released_comes_behind_them(backend: MemoryBackend) -> None:
+    """Also from a callback of the first one: nothing acknowledged is unreadable, and the order stays."""
+    writer = backend.open_writer()
+    backend.hold()
+    order: list[int] = []
+
+    def note(future: Any) -> None:
+        order.append(future.result().offset)
+
+    first, second = (writer.append(ONE, record(number)) for number in range(2))
+    third: list[Any] = []
+
+    def append_another(_: Any) -> None:
+        third.append(writer.append(ONE, record(2)))
+        third[0].add_done_callback(note)
+        assert backend.open_reader().offsets(ONE).next_offset == 3
+
+    first.add_done_callback(note)
+    first.add_done_callback(append_another)
+    second.add_done_callback(note)
+    backend.release()
+    assert order == [0, 1, 2]
+    assert numbers(one for _, one in read_all(backend)) == [0, 1, 2]
+
+
+def test_a_release_never_takes_back_what_was_acknowledged_meanwhile() -> None:
+    """However appends and releases meet, what a future resolved to can be read at once, and order stays."""
+    for _ in range(100):
+        backend = retaining()
+        writer, reader = backend.open_writer(), backend.open_reader()
+        resolved: list[int] = []
+        together = threading.Barrier(2)
+
+        def look(future: Any, reader: Any = reader, resolved: list[int] = resolved) -> None:
+            assert future.result().offset < reader.offsets(ONE).next_offset
+            resolved.append(future.result().offset)
+
+        def release(backend: MemoryBackend = backend, together: threading.Barrier = together) -> None:
+            together.wait()
+            backend.release()
+
+        backend.hold()
+        for number in range(20):
+            writer.append(ONE, record(number)).add_done_callback(look)
+        thread = threading.Thread(target=release)
+        thread.start()
+        together.wait()
+        for number in range(20, 40):
+            writer.append(ONE, record(number)).add_done_callback(look)
+        thread.join()
+        writer.flush(5)
+        assert reader.offsets(ONE).next_offset == 40
+        assert resolved == list(range(40))
+
+
+@pytest.mark.parametrize("latency_s", [0.0, 3.0])
+def test_deleting_a_buffer_fails_what_waits_in_it(latency_s: float) -> None:
+    """Held back or delayed: no future hangs, and a later release or acknowledgement does no harm."""
+    later = Scheduled()
+    backend = retaining(latency_s=latency_s, later=later)
+    writer = backend.open_writer()
+    backend.hold()
+    futures: list[Any] = [writer.append(ONE, record(0)), writer.append_many(ONE, records([1, 2]))]
+    backend.delete()
+    assert all(isinstance(future.exception(0), Forked) for future in futures)
+    writer.flush(0)
+    backend.release()
+    for act in later.waiting:
+        act()
+    writer.close()
+
+
+def test_a_buffer_beside_another_follows_the_same_clock_and_driver() -> None:
+    """What is beside a scheduled buffer acknowledges when the driver says, without a thread."""
+    later = Scheduled()
+    backend = MemoryBackend(latency_s=3.0, later=later).beside("x")
+    backend.create(1)
+    future = backend.open_writer().append(ONE, record(0))
+    assert len(later.waiting) == 1
+    later.waiting[0]()
+    assert future.done()
 
 
 def test_a_deleted_buffer_is_forked_to_its_readers(backend: MemoryBackend) -> None:
