@@ -2,16 +2,19 @@
 
 memory:            a new buffer for each call
 memory:NAME        one buffer for each name, shared within the process; options behind a ? (memory_options.py)
-file:///path       the commit log in that folder (absolute; read letter by letter, as common/urls.py says)
+file:///path       the commit log in that folder (absolute; read letter by letter, as common/urls.py says; no options)
 redis://host/0     Redis streams (writebuffer/redis; rediss, redis+unix, redis+sentinel and redis+cluster too)
 kafka://host/topic Kafka (writebuffer/kafka)
 other schemes      by an entry point of group `penstock.write_buffers`, named as the scheme, that takes the URL
 """
 
 import difflib
+import os
+import re
 import threading
 from dataclasses import asdict
 from importlib.metadata import entry_points
+from pathlib import PurePosixPath
 from typing import cast
 
 from common.errors import Misconfigured
@@ -134,7 +137,23 @@ def _folder(url: str, rest: str) -> str:
         raise _half_right(
             url, f"has {host!r} where a host would stand; three slashes begin an absolute folder", _FORMS["file"]
         )
+    missing = _missing(folder)
+    if sign := re.search("[?#]", missing):
+        meant = f"file://{folder.removesuffix(missing)}{missing[: sign.start()]}".rstrip("/")
+        raise Misconfigured(
+            f"write buffer URL {url!r}: a file buffer takes no options, and there is no folder with {sign[0]!r} in its "
+            f"name; the right form is {meant}. A folder that is really called so is taken once it is there (mkdir)",
+            url=url,
+            form=meant,
+        )
     return folder
+
+
+def _missing(folder: str) -> str:
+    """The part of the path that is not there yet; "" where all of it is."""
+    path = PurePosixPath(folder)
+    standing = next(above for above in (path, *path.parents) if os.path.lexists(above))
+    return "" if standing == path else str(path.relative_to(standing))
 
 
 def _half_right(url: str, why: str, meant: str) -> Misconfigured:

@@ -13,7 +13,7 @@ from writebuffer.record import Record
 
 
 class Pending:
-    """One call of append or append_many, until its future resolves. Without records: a flush passing through."""
+    """One call of append or append_many, until its future resolves."""
 
     def __init__(self, records: Sequence[Record], *, single: bool = False) -> None:
         self._records = records
@@ -45,7 +45,7 @@ class Pending:
             return False
         last_offset = Offset(first_offset + count - 1)
         with suppress(InvalidStateError):  # closed meanwhile
-            self.future.set_result(self._result(self._first, last_offset) if self._records else None)
+            self.future.set_result(self._result(self._first, last_offset))
         return True
 
     def fails(self, error: PenstockError) -> None:
@@ -87,7 +87,7 @@ class Group(Generic[P]):
             self.bytes += len(record)
             self.records.append(record)
             count += 1
-        if count or not left:
+        if count:
             pending.grouped(count)
             self.shares.append((pending, count))
         return count == len(left)

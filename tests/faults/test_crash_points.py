@@ -11,17 +11,20 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import log_crashes, store_crashes
+from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.campaign import campaign, seeds
 from tests.support.crash_disk import CrashDisk
 from tests.support.crash_exploration import Exploration, insist
-from tests.support.crash_states import Bounds, CrashPoint, Recorder
+from tests.support.crash_states import Bounds, CrashPoint, Recorder, outcomes
 from tests.support.figures import record_figure
+from tests.support.file_log import FOLDER, OneLog
 from tests.support.log_crashes import LogLaw, LogLife, Records
 from tests.support.store_crashes import Rows, StoreLaw, StoreLife
 
 NORMAL = Bounds(all_up_to=12, singles=True)
 WIDE = Bounds(all_up_to=seeds() // 20, wholes=seeds() // 40, singles=True, drawn=seeds() // 50)
 IN_RECOVERY = Bounds(all_up_to=4, singles=True)
+WIDE_COPY = Bounds(all_up_to=1000, wholes=100, singles=True)
 LITTLE = Bounds(all_up_to=1)
 IN_RECOVERY_WIDE = Bounds(all_up_to=8, singles=True)
 
@@ -80,6 +83,33 @@ def test_a_trim_by_another_process_follows_only_a_durable_manifest() -> None:
             owner.trim()
         both.explore(trimming.points[-1:], one_life_in=0, one_killed_in=0)
     record_figure(f"store, a trim after a kill at each of {len(recorder.points)} points: {both}")
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_copy_that_was_put_there_is_durable_once_it_was_opened_for_writing(more: int) -> None:
+    """Its files are in the page cache alone: opening for writing syncs the newest segment, its name and the horizon."""
+    original = OneLog()
+    writer = original.open()
+    writer.commit(records(range(3)))
+    writer.close()
+    log = OneLog(disk=original.disk)
+    contents = {name: log.content(name) for name in log.disk.names(FOLDER)}
+    for name in contents:
+        log.disk.remove(f"{FOLDER}/{name}")
+    log.disk.sync_folder(FOLDER)
+    for name, content in contents.items():
+        log.disk.create(f"{FOLDER}/{name}").write_at(0, [content])
+    writer = log.open()
+    for number in range(3, 3 + more):
+        writer.commit([record(number)])
+    states = 0
+    for versions in outcomes(log.disk.image(), WIDE_COPY):
+        left = OneLog(disk=CrashDisk(log.disk.image().left(versions)))
+        assert left.offsets() == (0, 3) or more  # readers need not wait for a writer
+        left.open().close()
+        assert numbers(one for _, one in read_all(left.backend)) == list(range(3 + more))
+        states += 1
+    record_figure(f"file log, opened on an unsynced copy, {more} batches written: {states} states after a power cut")
 
 
 def with_four_records(disk: CrashDisk) -> StoreLife:

@@ -25,6 +25,7 @@ def test_a_memory_url_with_a_name_is_one_buffer_in_the_process() -> None:
 @pytest.mark.parametrize("name", ["log", "a b", "50%", "a%20b", "a#b", "a?b=1", "ä"])
 def test_a_file_url_names_an_absolute_folder_letter_by_letter(tmp_path: Path, name: str) -> None:
     """Log and object store beside each other are in one folder, whatever its name; a backend's own URL leads back."""
+    (tmp_path / name).mkdir()
     backend = connect(f"file://{tmp_path}/{name}/")
     assert isinstance(backend, FileBackend)
     backend.create(1)
@@ -34,6 +35,25 @@ def test_a_file_url_names_an_absolute_folder_letter_by_letter(tmp_path: Path, na
     again.create(1)
     with pytest.raises(SequencersDiffer, match="made with 1 sequencers, asked for 2"):
         again.create(2)
+
+
+@pytest.mark.parametrize("rest", ["?segment_bytes=5", "?", "#x", "/sub?x=1", "#/log"])
+def test_an_option_of_a_file_url_is_refused_and_no_folders_name(tmp_path: Path, rest: str) -> None:
+    """There are none, and a folder called so would hold the log beside the one that was meant; the form is named."""
+    with pytest.raises(Misconfigured, match="a file buffer takes no options") as refused:
+        connect(f"file://{tmp_path}/log{rest}")
+    meant = f"file://{tmp_path}/log" + ("/sub" if rest.startswith("/sub") else "")
+    assert f"; the right form is {meant}. A folder that is really called so" in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_has_a_sign_in_its_name_is_taken_with_all_below_it(tmp_path: Path) -> None:
+    """Only what is yet to be made is doubted."""
+    (tmp_path / "c#").mkdir()
+    connect(f"file://{tmp_path}/c#/data/log").create(1)
+    assert (tmp_path / "c#/data/log/buffer.json").exists()
+    with pytest.raises(Misconfigured, match="takes no options"):
+        connect(f"file://{tmp_path}/c#/other?x")
 
 
 def test_nothing_is_made_by_connecting(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from common.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.file_log import OneLog
 from tests.support.wait import wait_until
+from writebuffer import grouping
 from writebuffer.errors import HeldByAnother, WriterDied
 from writebuffer.file import FileBackend
-from writebuffer.file import writer as writer_module
 from writebuffer.file.log import LogWriter
 from writebuffer.file.writer import FileWriter
 
@@ -210,14 +210,14 @@ def test_a_poisoned_log_that_cannot_even_be_closed_is_opened_anew_all_the_same(
 
 def test_a_writer_closed_while_its_disk_hangs_keeps_the_lock(log: OneLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread may still publish what it wrote: nobody else may write until this process is gone."""
-    monkeypatch.setattr(writer_module, "_CLOSE_S", 0.05)
+    monkeypatch.setattr(grouping, "CLOSE_S", 0.05)
     writer = log.backend.open_writer()
     release = hold_syncs(log)
     hanging = writer.append(ONE, record(0))
     wait_until(log.segments, what="the segment is made")
     writer.close()
     assert failure(hanging).written == "unknown"
-    assert "keeps the lock" in log.logged.calls[-1].kwargs["event"]
+    assert "keeps what it holds" in log.logged.calls[-1].kwargs["event"]
     for _ in range(2):
         with pytest.raises(HeldByAnother):
             log.another_backend().open_writer()

@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 
+from common.errors import DataCorrupt
 from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.file_log import FOLDER, OneLog
 from writebuffer.file.format import (
@@ -110,7 +111,7 @@ def test_zeros_garbage_and_old_batches_behind_the_end_are_no_records(tail: bytes
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"\x5a" * 4096, SMALL_SEGMENT])
 def test_a_newest_file_without_a_header_of_this_log_holds_nothing(content: bytes) -> None:
-    """What a dead writer left behind, or somebody put there, does not stop the log."""
+    """What a dead writer left behind at the next offset, or somebody put there, does not stop the log."""
     log = small_log()
     file = log.disk.create(f"{FOLDER}/{3:020}-00000009.log")
     file.write_at(0, [content])
@@ -118,3 +119,31 @@ def test_a_newest_file_without_a_header_of_this_log_holds_nothing(content: bytes
     assert writer.commit([record(3)]) == 3
     writer.close()
     assert numbers(one for _, one in read_all(log.backend)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("with_horizon", [True, False])
+def test_a_file_named_far_ahead_stops_the_log_and_is_named(with_horizon: bool) -> None:
+    """Its name alone says that all below was durable: nobody knows whether it is junk, so it is left to a person."""
+    log = small_log()
+    log.disk.create(f"{FOLDER}/{99_999:020}-00000009.log").write_at(0, [b"garbage"])
+    if not with_horizon:
+        log.disk.remove(f"{FOLDER}/horizon")
+    named = r"00000000000000099999-00000009\.log has no valid header.*move it away"
+    with pytest.raises(DataCorrupt, match=named):
+        log.open()
+    if with_horizon:
+        assert numbers(one for _, one in read_all(log.backend)) == [0, 1, 2]
+    else:
+        with pytest.raises(DataCorrupt, match=named):
+            read_all(log.backend)
+    log.disk.remove(f"{FOLDER}/{99_999:020}-00000009.log")
+    assert log.open().commit([record(3)]) == 3
+
+
+def test_damage_below_a_valid_segment_blames_no_other_file() -> None:
+    """Where the horizon or a valid header says what was durable, the message points to the damage alone."""
+    log = small_log()
+    log.disk.corrupt(f"{FOLDER}/{log.segments()[0]}", HEADER_BYTES, bytes(8))
+    with pytest.raises(DataCorrupt) as raised:
+        log.open()
+    assert "move it away" not in str(raised.value).replace("or move it away and start an empty one", "")

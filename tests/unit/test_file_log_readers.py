@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.clock import SystemClock
@@ -35,27 +35,36 @@ def written(groups: list[int]) -> tuple[OneLog, LogWriter]:
     return log, writer
 
 
+EACH_BYTES = len(record(0, 1000))
+
+
 @settings(max_examples=100)
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(1, 7), st.integers(1, 9000), st.data())
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=8),
+    st.integers(1, 7),
+    st.integers(1, 9000) | st.integers(1, 8).map(lambda fitting: fitting * EACH_BYTES),
+    st.integers(0, 48),
+    st.integers(0, 48),
+)
+@example([1, 1], 2, 2 * EACH_BYTES, 0, 2)
+@example([3, 3], 7, 3 * EACH_BYTES, 1, 5)
 def test_a_fold_of_any_range_by_any_limits_is_exact(
-    groups: list[int], max_records: int, max_bytes: int, data: st.DataObject
+    groups: list[int], max_records: int, max_bytes: int, start: int, end: int
 ) -> None:
-    """From every offset to every other: each record once, in order, within both limits, but always one."""
+    """From every offset to every other: each record once, in order, as many as both limits allow, but always one."""
     log, writer = written(groups)
     writer.close()
-    start = data.draw(st.integers(0, sum(groups)))
+    start, end = sorted((min(start, sum(groups)), min(end, sum(groups))))
     cursor = log.backend.open_reader().reader(ONE)
     cursor.seek(Offset(start))
-    found: list[int] = []
-    while batch := cursor.poll(max_records, max_bytes, 0).records:
-        size = sum(len(one.record) for one in batch)
-        assert len(batch) <= max_records
-        assert size <= max_bytes or len(batch) == 1
-        fuller = size + len(record(0, 1000)) <= max_bytes and len(batch) < max_records
-        assert not fuller or batch[-1].offset == sum(groups) - 1
-        assert [one.offset for one in batch] == numbers(one.record for one in batch)
-        found += [one.offset for one in batch]
-    assert found == list(range(start, sum(groups)))
+    at = start
+    while at < end:
+        batch = cursor.poll(min(max_records, end - at), max_bytes, 0)
+        expected = max(1, min(max_records, end - at, max_bytes // EACH_BYTES))
+        assert numbers(one.record for one in batch.records) == list(range(at, at + expected))
+        assert [one.offset for one in batch.records] == list(range(at, at + expected))
+        at += expected
+        assert batch.next_offset == at
 
 
 def test_a_trim_in_the_middle_of_a_batch_that_is_read_is_told_at_the_next_poll() -> None:
@@ -136,6 +145,27 @@ def test_records_before_a_malformed_one_are_returned_and_it_is_named() -> None:
         assert raised.value.offset == 1
     cursor.seek(Offset(2))
     assert cursor.poll(10, 2**20, 0).next_offset == 3
+
+
+@pytest.mark.parametrize("more", [0, 20])
+@pytest.mark.parametrize("bad_at", [0, 1, 2])
+def test_a_seek_by_time_does_not_pass_over_a_malformed_record(bad_at: int, more: int) -> None:
+    """Its time is not known, so it may be the first: the cursor stands at it, and the next poll names it."""
+    log = OneLog()
+    writer = log.open()
+    group = records(range(3 + more))
+    group[bad_at] = Record(group[bad_at].header_block[:-1], b"")
+    writer.commit(group)
+    writer.commit(records(range(3 + more, 5 + more)))
+    cursor = log.backend.open_reader().reader(ONE)
+    for time_ns in range(bad_at + 1):
+        cursor.seek_to_time(time_ns)
+        if time_ns < bad_at:
+            assert cursor.poll(1, 2**20, 0).next_offset == time_ns + 1
+    with pytest.raises(DataCorrupt, match=f"offset {bad_at}: record header block"):
+        cursor.poll(1, 2**20, 0)
+    cursor.seek_to_time(3 + more)
+    assert cursor.poll(1, 2**20, 0).next_offset == 4 + more
 
 
 @given(st.lists(st.binary(max_size=90), min_size=1, max_size=16), st.binary(max_size=9))

@@ -1,8 +1,6 @@
 """The file backend: a folder with buffer.json and one log for each sequencer.
 
-buffer.json {format, sequencers, buffer_id} is made by put-if-absent and synced, so of any number of creators one wins
-and the others find its file. A log's id follows from buffer id and sequencer: a buffer deleted and made again has
-other identities.
+buffer.json is made by put-if-absent and synced, so of any number of creators one wins and the others find its file.
 """
 
 import json
@@ -12,18 +10,19 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
 from common.clock import Clock, SystemClock
 from common.disk import Disk, DiskLock, FileStat, LocalDisk, Locked
-from common.errors import DataCorrupt, Forked, Misconfigured, Unavailable
+from common.errors import Forked, Misconfigured, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
 from writebuffer.contract import Durable, Measurable, SeekableByTime, Trimmable
 from writebuffer.errors import BufferNotFound, HeldByAnother, SequencersDiffer
+from writebuffer.file.buffer_json import NAME, BufferJson, load_buffer_json
 from writebuffer.file.committer import Committer
 from writebuffer.file.format import Place
 from writebuffer.file.log import LogWriter
@@ -32,26 +31,9 @@ from writebuffer.file.writer import FileWriter
 from writebuffer.record import Record
 
 SEGMENT_BYTES = 64 * 2**20
-_FORMAT = 1
-_NAME = "buffer.json"
 _LEFT_BEHIND = (
     "the buffer was deleted since this writer opened it; start the process again, and with it whoever reads the buffer"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Buffer:
-    """What buffer.json says."""
-
-    sequencers: int
-    buffer_id: uuid.UUID
-
-    def to_json(self) -> bytes:
-        values = {"format": _FORMAT, "sequencers": self.sequencers, "buffer_id": str(self.buffer_id)}
-        return json.dumps(values, indent=2).encode() + b"\n"
-
-    def log_id(self, sequencer: int) -> bytes:
-        return uuid.uuid5(self.buffer_id, str(sequencer)).bytes
 
 
 class FileBackend:
@@ -81,7 +63,7 @@ class FileBackend:
             raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
         with self._translated():
             if not self._disk.stat(self._path()):
-                self._put_if_absent(_Buffer(sequencers, uuid.uuid4()).to_json())
+                self._put_if_absent(BufferJson(sequencers, uuid.uuid4()).encode())
             buffer = self._load()
             self._disk.sync_folder(self._folder)  # its maker may have died before it did
             if buffer.sequencers != sequencers:
@@ -102,6 +84,8 @@ class FileBackend:
 
     def delete(self) -> None:
         with self._translated():
+            with suppress(OSError):
+                Path(self._path()).unlink()  # first: whoever misses another file looks here whether the buffer stands
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def open_writer(self) -> FileWriter:
@@ -131,7 +115,7 @@ class FileBackend:
 
         return Committer(place.sequencer, open_log, self._clock, self._logger)
 
-    def _places(self, buffer: _Buffer) -> list[Place]:
+    def _places(self, buffer: BufferJson) -> list[Place]:
         return [
             Place(self._disk, f"{self._folder}/{number:03}", buffer.log_id(number), SequencerId(number))
             for number in range(buffer.sequencers)
@@ -152,23 +136,12 @@ class FileBackend:
                 **found,
             ) from None
 
-    def _load(self) -> _Buffer:
-        try:
-            file = self._disk.open(self._path())
-        except FileNotFoundError:
-            raise BufferNotFound(
-                f"{self.url}: there is no write buffer (no {_NAME}); `penstock up` or a router makes it, or "
-                "`connect(url).create(sequencers)`",
-                url=self.url,
-            ) from None
-        try:
-            return _parse(file.read_at(0, file.size()), self._path())
-        finally:
-            file.close()
+    def _load(self) -> BufferJson:
+        return load_buffer_json(self._disk, self._folder)
 
     def _put_if_absent(self, data: bytes) -> None:
         self._disk.make_folder(self._folder)
-        temporary = f"{self._folder}/.{_NAME}.{uuid.uuid4().hex}"
+        temporary = f"{self._folder}/.{NAME}.{uuid.uuid4().hex}"
         file = self._disk.create(temporary)
         try:
             file.write_at(0, [data])
@@ -180,7 +153,7 @@ class FileBackend:
             self._disk.remove(temporary)
 
     def _path(self) -> str:
-        return f"{self._folder}/{_NAME}"
+        return f"{self._folder}/{NAME}"
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -195,7 +168,7 @@ class FileBackend:
 class _Standing:
     """Whether the buffer is still the one that was opened: a writer left behind must not touch what came after it."""
 
-    def __init__(self, url: str, stat: Callable[[], FileStat | None], load: Callable[[], _Buffer]) -> None:
+    def __init__(self, url: str, stat: Callable[[], FileStat | None], load: Callable[[], BufferJson]) -> None:
         self._url = url
         self._stat = stat
         self._load = load
@@ -233,17 +206,6 @@ class _OwnLog(LogWriter):
     def trim(self, before: Offset) -> Offset:
         self._check_standing()
         return super().trim(before)
-
-
-def _parse(data: bytes, where: str) -> _Buffer:
-    try:
-        values = json.loads(data)
-        format_found, buffer = values["format"], _Buffer(int(values["sequencers"]), uuid.UUID(values["buffer_id"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataCorrupt(f"{where}: not a {_NAME} of penstock ({error!r}); restore it from a copy") from None
-    if format_found != _FORMAT:
-        raise Misconfigured(f"{where}: format {format_found}, this build reads {_FORMAT}; use the release that made it")
-    return buffer
 
 
 def _utc(now_ns: int) -> str:

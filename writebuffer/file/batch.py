@@ -3,6 +3,7 @@
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import cast
@@ -99,8 +100,11 @@ class LoadedBatch:
         return found
 
     def first_at(self, time_ns: int) -> Offset | None:
-        """The first record appended at or after `time_ns`."""
-        for one in self.records(self.base_offset, len(self.bounds) - 1):
-            if one.record.append_time_ns >= time_ns:
-                return one.offset
-        return None
+        """The first record appended at or after `time_ns`, or a damaged one before it, whose time nobody knows."""
+        passed = self.base_offset
+        with suppress(DataCorrupt):
+            for one in self.records(self.base_offset, len(self.bounds) - 1):
+                if one.record.append_time_ns >= time_ns:
+                    return one.offset
+                passed = Offset(one.offset + 1)
+        return passed if passed < self.end_offset else None

@@ -1,7 +1,8 @@
 """One independent reading position in a log that another process may be writing.
 
 It never returns what lies above the horizon, and never skips: what was trimmed raises OffsetTrimmed, what is bad below
-the horizon raises DataCorrupt, and the cursor stands where it stood.
+the horizon raises DataCorrupt, what does not follow on what was read raises Forked (history.py), and the cursor stands
+where it stood.
 """
 
 import threading
@@ -16,13 +17,11 @@ from writebuffer.contract import Batch, SequencedRecord
 from writebuffer.errors import Closed, OffsetInFuture, OffsetTrimmed
 from writebuffer.file.batch import LoadedBatch
 from writebuffer.file.format import NO_EPOCH, Horizon, Place, SegmentHeader
+from writebuffer.file.history import History
 from writebuffer.file.horizon import current_horizon
-from writebuffer.file.index import read_index, walk_near
-from writebuffer.file.segments import Segments
-from writebuffer.file.walk import Walk, prove
+from writebuffer.file.index import read_index
+from writebuffer.file.walk import prove
 
-_NEAR = 4096
-"""Offsets that a walk goes on to header by header, one group's at most; beyond, the index is faster."""
 _TICK_FIRST_S = 0.002
 _TICK_LIVELY_S = 0.005
 """While records come, their reader wakes up within this time: 200 looks a second cost about 1 % of a core."""
@@ -41,8 +40,7 @@ class FileCursor:
         self._clock = clock
         self._reader_closed = reader_closed
         self._closed = False
-        self._segments = Segments(place)
-        self._walk: Walk | None = None
+        self._history = History(place)
         self._loaded: LoadedBatch | None = None
         self._unbounded = False
         """Without a horizon file nothing said up to where the blocks that the walk keeps were final."""
@@ -71,7 +69,8 @@ class FileCursor:
     def seek_to_time(self, time_ns: int) -> None:
         """Reads the index of each segment from the first one on, then headers, then the one batch with the record.
 
-        Where append times step back, a later record may be older: the first in order of offsets counts.
+        Where append times step back, a later record may be older: the first in order of offsets counts. Where a
+        damaged one comes first, the cursor stands at it, and the next poll names it.
         """
         with self._reading():
             horizon = current_horizon(self._place)
@@ -107,6 +106,8 @@ class FileCursor:
         horizon = current_horizon(self._place)
         if self._offset < horizon.first_offset:
             raise OffsetTrimmed(self._place.sequencer, self._offset, horizon.first_offset)
+        if self._offset > horizon.durable_end:
+            self._history.check_reaches(self._offset, horizon)
         if self._unbounded:
             self._drop_walk()
         self._unbounded = horizon.segment.epoch == NO_EPOCH
@@ -145,10 +146,10 @@ class FileCursor:
                 return
 
     def _first_at(self, time_ns: int, horizon: Horizon) -> Offset | None:
-        self._segments.refresh()
-        segment = self._segments.holding(max(horizon.first_offset, self._segments.first_offset))
+        self._history.segments.refresh()
+        segment = self._history.segments.holding(max(horizon.first_offset, self._history.segments.first_offset))
         while segment and segment.base_offset < horizon.durable_end:
-            behind = self._segments.behind(segment)
+            behind = self._history.segments.behind(segment)
             end = min(behind.base_offset, horizon.durable_end) if behind else horizon.durable_end
             found = self._first_in(segment, end, time_ns, horizon)
             if found is not None:
@@ -162,7 +163,7 @@ class FileCursor:
         entry = index.before_time(time_ns) if index else None
         offset = entry.offset if entry else segment.base_offset
         while offset < end:
-            walk = self._walk_at(offset, horizon)
+            walk = self._history.walk_at(offset, horizon)
             header = walk.peek()
             assert header is not None
             if header.greatest_time_ns >= time_ns:
@@ -173,47 +174,21 @@ class FileCursor:
         return None
 
     def _load(self, offset: Offset, horizon: Horizon) -> LoadedBatch:
-        walk = self._walk_at(offset, horizon)
+        walk = self._history.walk_at(offset, horizon)
         header = walk.peek()
         assert header is not None
         body = walk.stored()
         if body is None:
-            raise self._corrupt(walk, horizon)
+            raise self._history.corrupt(walk, horizon)
         loaded = LoadedBatch.of(header, body)
         if loaded is None:
             walk.fault = "the batch's lengths do not add up to its body"
-            raise self._corrupt(walk, horizon)
+            raise self._history.corrupt(walk, horizon)
+        self._history.read(header)
         return loaded
 
-    def _walk_at(self, offset: Offset, horizon: Horizon) -> Walk:
-        """A walk that has peeked the batch with `offset`, which lies below the durable end."""
-        walk = self._walk if self._walk and self._is_near(self._walk, offset) else self._start_walk(offset, horizon)
-        walk.see(horizon)
-        while (header := walk.peek()) and header.end_offset <= offset:
-            walk.advance()
-        if header is None:
-            raise self._corrupt(walk, horizon)
-        return walk
-
-    def _is_near(self, walk: Walk, offset: Offset) -> bool:
-        """Whether `offset` lies a little ahead in the walk's segment, or starts the next one."""
-        holding = self._segments.holding(offset)
-        ahead = offset - walk.end.offset
-        return 0 <= ahead <= _NEAR and (holding is None or holding.base_offset <= walk.end.offset)
-
-    def _start_walk(self, offset: Offset, horizon: Horizon) -> Walk:
-        self._drop_walk()
-        self._segments.refresh()
-        segment = self._segments.holding(offset)
-        if segment is None:
-            raise self._missing(offset)
-        self._walk = walk_near(self._place, self._segments, segment, offset, horizon)
-        return self._walk
-
     def _drop_walk(self) -> None:
-        if self._walk:
-            self._walk.close()
-            self._walk = None
+        self._history.drop_walk()
         self._loaded = None
 
     @contextmanager
@@ -225,42 +200,25 @@ class FileCursor:
             yield
         except FileNotFoundError as error:
             self._drop_walk()
-            self._segments.refresh()
-            raise self._missing(self._offset) from error
+            self._history.segments.refresh()
+            raise self._history.missing(self._offset) from error
         except OSError as error:
             self._drop_walk()
-            raise Unavailable(f"{self._place}: cannot be read: {error}", sequencer=self._place.sequencer) from error
+            raise self._unreadable(error) from error
         except PenstockError:
             self._drop_walk()
             raise
 
-    def _missing(self, offset: Offset) -> PenstockError:
-        sequencer, first_offset = self._place.sequencer, self._segments.first_offset
-        if offset < first_offset:
-            return OffsetTrimmed(sequencer, offset, first_offset)
-        what = f"{self._place}: the segment with offset {offset} is not there"
-        if self._segments.names:
-            return Unavailable(f"{what} any more; poll again", sequencer=sequencer)
-        return DataCorrupt(f"{what}, nor any other; restore the folder from a copy", sequencer=sequencer)
+    def _unreadable(self, error: OSError) -> Unavailable:
+        return Unavailable(f"{self._place}: cannot be read: {error}", sequencer=self._place.sequencer)
 
     def _beyond(self, offset: Offset, horizon: Horizon) -> PenstockError:
         """Past the durable end. After a power cut the newest batch counts again once the writer has opened the log."""
-        self._segments.refresh()
-        if offset > prove(self._place, self._segments).valid_end:
+        self._history.segments.refresh()
+        if offset > prove(self._place, self._history.segments).valid_end:
             return OffsetInFuture(self._place.sequencer, offset, horizon.durable_end)
         return Unavailable(
             f"{self._place}: offset {offset} is written but not yet proven durable (up to {horizon.durable_end} is); "
             "it is once the log's writer has synced it, or was started again",
             sequencer=self._place.sequencer,
-        )
-
-    def _corrupt(self, walk: Walk, horizon: Horizon) -> PenstockError:
-        return DataCorrupt(
-            f"{self._place}: offsets below {horizon.durable_end} were durable, but the log reads only up to "
-            f"{walk.end.offset}: {walk.segment.name} at byte {walk.at_byte}: {walk.fault}. Nothing was cut; "
-            "restore the segment from a copy, or seek past it and count what is missing",
-            sequencer=self._place.sequencer,
-            segment=str(walk.segment.name),
-            at_byte=walk.at_byte,
-            offset=walk.end.offset,
         )

@@ -179,6 +179,11 @@ class BatchHeader:
     def end_offset(self) -> Offset:
         return Offset(self.base_offset + self.count)
 
+    def holds_the_same(self, other: "BatchHeader") -> bool:
+        """Whether both hold the same records at the same offsets. Written again, they have another epoch and link."""
+        held = (self.base_offset, self.count, self.body_length, self.body_sum)
+        return held == (other.base_offset, other.count, other.body_length, other.body_sum)
+
     @property
     def end(self) -> ChainEnd:
         return ChainEnd(self.end_offset, self.link)

@@ -1,7 +1,9 @@
 """The horizon file: how far readers in other processes may read, rewritten in place after every fdatasync.
 
 It is written only after what it names is durable, so it is never ahead of the truth. It is not synced itself on the hot
-path: after a power cut it may be behind or torn, and the segments' own proof (walk.prove) stands in.
+path: after a power cut it may be behind or torn, and the segments' own proof (walk.prove) stands in. Opening and
+closing do sync it, though nothing is safer for it: without, readers would have to wait for the newest batch, which the
+segments alone cannot prove, until the log is opened for writing.
 
 Readers open the file at each look: an open one would go on answering after the buffer was deleted and made again, and
 opening costs 1 us of the 55 us that waking up for a look takes.
@@ -11,6 +13,7 @@ from functools import lru_cache
 
 from common.disk import DiskFile
 from common.errors import Forked
+from writebuffer.file.buffer_json import check_stands
 from writebuffer.file.format import HORIZON_BYTES, NO_EPOCH, Horizon, Place, SegmentName
 from writebuffer.file.segments import Segments
 from writebuffer.file.walk import prove
@@ -67,10 +70,11 @@ def read_horizon(place: Place) -> Horizon | None:
 def current_horizon(place: Place) -> Horizon:
     """What readers go by: the horizon file, or what the segments prove where it is missing or damaged.
 
-    Raises Forked, DataCorrupt, OSError.
+    Where it is missing, the buffer may be gone. Raises Forked, DataCorrupt, OSError.
     """
     horizon = read_horizon(place)
     if horizon is None:
+        check_stands(place)
         segments = Segments(place)
         segments.refresh()
         nothing_written = SegmentName(segments.first_offset, NO_EPOCH)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import xxhash
 
 from common.clock import Clock
-from common.errors import DataCorrupt
+from common.errors import DataCorrupt, Forked
 from common.ids import Offset
 from writebuffer.file.format import HEADER_BYTES, BatchHeader, Horizon, Place, SegmentHeader, SegmentName
 from writebuffer.file.segments import Segments
@@ -151,16 +151,43 @@ def remove_index(place: Place, segment: SegmentName) -> None:
         place.disk.remove(place.path(index_name(segment)))
 
 
-def walk_near(place: Place, segments: Segments, segment: SegmentHeader, offset: Offset, horizon: Horizon) -> Walk:
+def walk_near(
+    place: Place,
+    segments: Segments,
+    segment: SegmentHeader,
+    offset: Offset,
+    horizon: Horizon,
+    *,
+    headers_only: bool = False,
+) -> Walk:
     """A walk in `segment` at or before `offset`, near it where the index tells a place in which a batch does stand."""
     index = read_index(place, segment)
     if index:
-        walk = Walk(place, segments, segment, index.holding(offset).standpoint)
+        walk = Walk(place, segments, segment, index.holding(offset).standpoint, headers_only=headers_only)
         walk.see(horizon)
         if walk.peek():
             return walk
         walk.close()
-    return Walk(place, segments, segment)
+    return Walk(place, segments, segment, headers_only=headers_only)
+
+
+def check_follows(place: Place, segments: Segments, segment: SegmentHeader, horizon: Horizon) -> None:
+    """Raise Forked where `segment` does not carry the link with which the one before it ends.
+
+    For who enters it without having read what is before. Where that is trimmed, missing or damaged nothing can be
+    compared, and nothing is raised: who reads the damage is told.
+    """
+    with suppress(DataCorrupt, OSError):
+        before = segments.before(segment)
+        if before is None:
+            return
+        last_offset = Offset(segment.base_offset - 1)
+        walk = walk_near(place, segments, before, last_offset, horizon, headers_only=True)
+        try:
+            while walk.segment.name == before.name and walk.peek():  # the walk compares the links as it goes over
+                walk.advance()
+        finally:
+            walk.close()
 
 
 def restore_indexes(place: Place, segments: Segments, clock: Clock) -> None:
@@ -174,13 +201,13 @@ def restore_indexes(place: Place, segments: Segments, clock: Clock) -> None:
         if clock.monotonic_s() > deadline_s:
             return
         if read_index(place, segment) is None:
-            with suppress(OSError, DataCorrupt):  # who reads the segment is told
+            with suppress(OSError, DataCorrupt, Forked):  # who reads the segment is told
                 write_index(place, segment.name, _made_from(place, segments, segment))
 
 
 def _made_from(place: Place, segments: Segments, segment: SegmentHeader) -> IndexMaker:
     index = IndexMaker(segment)
-    walk = Walk(place, segments, segment)
+    walk = Walk(place, segments, segment, headers_only=True)
     try:
         while (header := walk.peek()) and walk.segment.name == segment.name:
             index.passed(_end_of(walk, header), header.greatest_time_ns)

@@ -1,8 +1,9 @@
-"""One sequencer's log, open for writing: commit a group, roll, trim. No thread of its own.
+"""One sequencer's log, open for writing: commit a group, roll, trim. No thread of its own, but a timer at times.
 
 A group counts once its fdatasync returned; only then the horizon names it and `commit` returns. A failed write closes
 the segment and the group is written again into a new one, once. A failed sync poisons the log: what the disk has is
-unknown until it is opened anew (recovery.py).
+unknown until it is opened anew (recovery.py). A horizon that cannot be written fails nothing: the records are durable.
+It is written again a moment later, with every commit and trim, and at the close, which fails when it cannot.
 
 Invariant: what is durable is one Horizon, replaced as a whole under the lock that publishes it, so that a trim on
 another thread never publishes half of a commit.
@@ -26,6 +27,10 @@ from writebuffer.file.segment import OpenSegment
 from writebuffer.file.segments import Segments
 from writebuffer.record import Record
 
+_PUBLISH_FIRST_S = 0.25
+"""Until the horizon is written again; doubles up to _PUBLISH_MAX_S while it cannot be."""
+_PUBLISH_MAX_S = 30.0
+
 
 class LogWriter:
     """The one writer of a log. `commit` and `close` belong to one thread; `trim` may come from any."""
@@ -44,6 +49,10 @@ class LogWriter:
         self._durable = Horizon(place.log_id, recovered.first_offset, recovered.end.offset, comes_next, 0)
         self._publishing = threading.Lock()
         """Held while `_durable` is replaced and until the file says the same."""
+        self._unpublished: OSError | None = None
+        """Why the file does not say what `_durable` does."""
+        self._timer: threading.Timer | None = None
+        self._closed = False
         self._horizon = HorizonFile(place)
         self.poison: OSError | None = None
         """Why nothing more is acknowledged here; the log has to be opened anew."""
@@ -105,15 +114,22 @@ class LogWriter:
         return kept.base_offset
 
     def close(self) -> None:
-        """Seal what is open. Nothing that was written is lost, whatever fails here. May be called again."""
+        """Seal what is open. Nothing that was written is lost, whatever fails here. A second call does nothing.
+
+        Raises Unavailable when readers still are not told of all that was acknowledged; everything is closed then.
+        """
+        if self._closed:
+            return
         self._seal(indexed=not self.poison)
-        try:
-            if not self.poison:
-                self._horizon.sync()
-        except OSError as error:
-            self._logger.warning("the horizon was not synced", place=str(self._place), error=str(error))
-        finally:
-            self._horizon.close()
+        with self._publishing:
+            self._closed = True
+            if self._timer:
+                self._timer.cancel()
+            try:
+                if not self.poison:  # else the log is opened anew, and publishes all of it
+                    self._publish_last()
+            finally:
+                self._horizon.close()
 
     def _write(self, body: Body) -> tuple[OpenSegment, ChainEnd]:
         written: Written = "no"
@@ -161,10 +177,46 @@ class LogWriter:
             restore_indexes(self._place, segments, self._clock)
 
     def _publish(self) -> None:
+        """Under `_publishing`, as all of these. The records are durable, whatever becomes of it."""
+        if not self._write_horizon() and self._timer is None:
+            self._plan_publishing(_PUBLISH_FIRST_S)
+
+    def _plan_publishing(self, wait_s: float) -> None:
+        self._timer = threading.Timer(wait_s, self._publish_again, (wait_s,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _publish_again(self, waited_s: float) -> None:
+        """The timer's own call."""
+        with self._publishing:
+            self._timer = None
+            if self._unpublished and not self._closed and not self._write_horizon():
+                self._plan_publishing(min(2 * waited_s, _PUBLISH_MAX_S))
+
+    def _publish_last(self) -> None:
+        if self._unpublished and not self._write_horizon():
+            raise Unavailable(
+                f"{self._place}: offsets below {self._durable.durable_end} are durable, but readers are not told of "
+                f"all of them: the horizon cannot be written ({self._unpublished}). They see them once the log was "
+                "opened for writing again",
+                written="unknown",
+                sequencer=self._place.sequencer,
+            )
+        try:
+            self._horizon.sync()
+        except OSError as error:
+            self._logger.warning("the horizon was not synced", place=str(self._place), error=str(error))
+
+    def _write_horizon(self) -> bool:
         try:
             self._horizon.publish(self._durable)
-        except OSError as error:  # the records are durable all the same; readers see them at the next one
-            self._logger.error("the horizon was not written", place=str(self._place), error=str(error))
+        except OSError as error:
+            if self._unpublished is None:
+                self._logger.error("the horizon was not written", place=str(self._place), error=str(error))
+            self._unpublished = error
+        else:
+            self._unpublished = None
+        return self._unpublished is None
 
     def _unavailable(self, written: Written, error: OSError) -> Unavailable:
         if _is_full(error) and not self.poison:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 from common.disk import Buffers, Disk, DiskFile, DiskLock, FileStat, LocalDisk
+from common.errors import Unavailable
 from writebuffer.contract import Writer
 from writebuffer.file.backend import FileBackend
 from writebuffer.file.writer import FileWriter
@@ -27,7 +28,12 @@ class ProofBackend(FileBackend):
         return super().open_writer()
 
     def hold(self) -> None:
+        self._gate.held.clear()
         self._gate.open.clear()
+
+    def await_held(self, timeout_s: float) -> None:
+        if not self._gate.held.wait(timeout_s):
+            raise Unavailable(f"{self.url}: nothing that was appended reached its sync in {timeout_s} s")
 
     def release(self) -> None:
         self._gate.open.set()
@@ -42,9 +48,13 @@ class _Gate:
     def __init__(self) -> None:
         self.open = threading.Event()
         self.open.set()
+        self.held = threading.Event()
+        """The sync of a log, with records in it, has come to the gate since it was shut."""
         self.cause: Exception | None = None
 
-    def pass_through(self) -> None:
+    def pass_through(self, path: str) -> None:
+        if path.endswith(".log") and not self.open.is_set():
+            self.held.set()
         self.open.wait()
         if self.cause is not None:
             raise self.cause
@@ -67,16 +77,17 @@ class _ProofDisk:
         self.lock: Callable[[str, bytes], DiskLock] = real.lock
 
     def create(self, path: str) -> DiskFile:
-        return _ProofFile(self._real.create(path), self._gate)
+        return _ProofFile(path, self._real.create(path), self._gate)
 
     def open(self, path: str, *, write: bool = False) -> DiskFile:
-        return _ProofFile(self._real.open(path, write=write), self._gate)
+        return _ProofFile(path, self._real.open(path, write=write), self._gate)
 
 
 class _ProofFile:
     """A DiskFile."""
 
-    def __init__(self, real: DiskFile, gate: _Gate) -> None:
+    def __init__(self, path: str, real: DiskFile, gate: _Gate) -> None:
+        self._path = path
         self._gate = gate
         self._real = real
         self.read_at: Callable[[int, int], bytes] = real.read_at
@@ -88,5 +99,5 @@ class _ProofFile:
         self.close: Callable[[], None] = real.close
 
     def sync_data(self) -> None:
-        self._gate.pass_through()
+        self._gate.pass_through(self._path)
         self._real.sync_data()

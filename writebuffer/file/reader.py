@@ -10,15 +10,19 @@ from common.ids import SequencerId
 from writebuffer.checks import check_sequencer
 from writebuffer.contract import Offsets, Size
 from writebuffer.errors import Closed
+from writebuffer.file.buffer_json import check_stands
 from writebuffer.file.cursor import FileCursor
 from writebuffer.file.format import Place
-from writebuffer.file.horizon import current_horizon
+from writebuffer.file.horizon import current_horizon, read_horizon
 from writebuffer.file.index import index_name
 from writebuffer.file.segments import Segments
 
 
 class FileReader:
-    """Reads without a lock and without writing anything. Implements Reader and Measurable."""
+    """Reads without a lock and without writing anything. Implements Reader and Measurable.
+
+    Once the buffer was deleted, made again or not, it and its cursors raise Forked, whatever they are asked.
+    """
 
     def __init__(self, places: Sequence[Place], clock: Clock, url: str) -> None:
         self._places = places
@@ -45,7 +49,12 @@ class FileReader:
         return Offsets(horizon.first_offset, horizon.durable_end)
 
     def identity(self, sequencer: SequencerId) -> str:
-        return self._place(sequencer).log_id.hex()
+        """Raises Forked once another log, or none, stands there: what is gone has no identity to compare with."""
+        place = self._place(sequencer)
+        with _translated(place):
+            if read_horizon(place) is None:
+                check_stands(place)
+        return place.log_id.hex()
 
     def size(self, sequencer: SequencerId) -> Size:
         """Space reserved for the segment being written counts as disk, not as data, and so do indexes."""

@@ -4,6 +4,10 @@ Nothing is appended to a file that stands, and nothing is cut but the zeros of r
 proven durable end are written again into a new segment and synced before they count: after an I/O error Linux marks
 pages clean, so what is read here may be in the page cache alone. That segment gets its name only once it is whole and
 synced; were its header to count earlier, a crash would pass over the batches that it replaces.
+
+What is proven was synced by who wrote it. The newest segment and the folder are synced all the same: they may be a copy
+that was put there a moment ago, and what is acknowledged next follows on them. Older segments are not, for there may be
+hundreds: who restores a copy syncs it.
 """
 
 from dataclasses import dataclass
@@ -24,7 +28,7 @@ from writebuffer.file.format import (
 from writebuffer.file.horizon import read_horizon
 from writebuffer.file.segment import OpenSegment
 from writebuffer.file.segments import Segments
-from writebuffer.file.walk import Walk, prove
+from writebuffer.file.walk import Walk, named_far_ahead, prove
 
 _ZEROS_BLOCK = 2**20
 
@@ -47,7 +51,10 @@ class _Found:
 
 
 def recover(place: Place, clock: Clock, logger: Logger) -> Recovered:
-    """Raises DataCorrupt when a batch below the durable end is bad, Forked, OSError; nothing was changed then."""
+    """Raises DataCorrupt when a batch below the durable end is bad, Forked when a segment does not follow, OSError.
+
+    Nothing was changed then.
+    """
     place.disk.make_folder(place.folder)
     segments = Segments(place)
     segments.refresh()
@@ -63,15 +70,20 @@ def recover(place: Place, clock: Clock, logger: Logger) -> Recovered:
 
 
 def _walk(place: Place, segments: Segments, durable_end: Offset, logger: Logger) -> _Found:
-    """Walk the last two segments. Older ones were synced and followed on long ago; readers check them as they go."""
+    """Walk the last two segments. Older ones were synced and followed on long ago; readers check them as they go, and
+    the segment before the one they enter by a seek.
+    """
     start = segments.newest(back=1)
     if start is None:
-        _check_reached(place, ChainEnd(Offset(0), 0), durable_end, "there is no segment")
+        where = "there is no segment" + named_far_ahead(segments, durable_end)
+        _check_reached(place, ChainEnd(Offset(0), 0), durable_end, where)
         return _Found(ChainEnd(Offset(0), 0), [])
     walk = Walk(place, segments, start)
     try:
         found = _split(walk, durable_end)
-        _check_reached(place, found.proven, durable_end, f"{walk.segment.name} at byte {walk.at_byte}: {walk.fault}")
+        where = f"{walk.segment.name} at byte {walk.at_byte}: {walk.fault}"
+        where += named_far_ahead(segments, durable_end)
+        _check_reached(place, found.proven, durable_end, where)
         _finish_newest(place, segments, walk, logger)
     finally:
         walk.close()

@@ -6,7 +6,7 @@ base the greatest epoch with a valid header counts. A file whose header is not v
 (its maker died), corruption where no other of the same base counts and newer bases exist.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 from common.errors import DataCorrupt
 from common.ids import Offset
@@ -14,7 +14,7 @@ from writebuffer.file.format import HEADER_BYTES, Place, SegmentHeader, SegmentN
 
 
 class Segments:
-    """The segments of one folder as of the last `refresh`; empty before. Headers are read once."""
+    """The segments of one folder as of the last `refresh`; empty before. Headers are read once, unless `anew`."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -24,8 +24,13 @@ class Segments:
         self.names: list[SegmentName] = []
         """Of every segment file, counting or not, oldest first."""
 
-    def refresh(self) -> None:
-        """List the folder again. A folder that is missing is an empty log."""
+    def refresh(self, *, anew: bool = False) -> None:
+        """List the folder again. A folder that is missing is an empty log.
+
+        anew: for who met something wrong; other files may stand under the names that were there before.
+        """
+        if anew:
+            self._headers = {}
         try:
             found = self._place.disk.names(self._place.folder)
         except FileNotFoundError:
@@ -71,6 +76,11 @@ class Segments:
         """The next one that counts, if any. Raises DataCorrupt when no header of its base is valid."""
         index = bisect_right(self._bases, segment.base_offset)
         return self._at(index) if index < len(self._bases) else None
+
+    def before(self, segment: SegmentHeader) -> SegmentHeader | None:
+        """The one before that counts, if any. Raises DataCorrupt when no header of its base is valid."""
+        index = bisect_left(self._bases, segment.base_offset) - 1
+        return self._at(index) if index >= 0 else None
 
     @property
     def first_offset(self) -> Offset:

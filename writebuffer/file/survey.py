@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.disk import DiskFile
-from common.errors import DataCorrupt
+from common.errors import DataCorrupt, Forked
 from common.ids import Offset, SequencerId
 from writebuffer.file.format import NO_EPOCH, UNFINISHED, Horizon, Place, SegmentHeader, SegmentName
 from writebuffer.file.horizon import current_horizon, read_horizon
@@ -148,7 +148,7 @@ class _Folder:
                     self._damage.append(f"{header.name} at byte {walk.at_byte:,}: {walk.fault}")
                     break
                 walk.advance()
-        except DataCorrupt as error:
+        except (DataCorrupt, Forked) as error:
             self._damage.append(str(error))
         finally:
             walk.close()

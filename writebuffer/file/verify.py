@@ -8,7 +8,7 @@ end of the moment at which it began.
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from common.errors import DataCorrupt, Unavailable
+from common.errors import DataCorrupt, Forked, Unavailable
 from common.ids import Offset, SequencerId
 from writebuffer.file.batch import LoadedBatch
 from writebuffer.file.format import HEADER_BYTES, BatchHeader, Horizon, Place, SegmentHeader
@@ -93,7 +93,7 @@ class Verification:
                 header = walk.peek()
             except FileNotFoundError:
                 raise self._trimmed(walk) from None
-            except DataCorrupt as error:
+            except (DataCorrupt, Forked) as error:
                 return str(error)
             if header is None:
                 return walk.fault

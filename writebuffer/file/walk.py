@@ -3,8 +3,9 @@
 The log is the chain of valid batches whose offsets and links follow on each other, across segments. The next segment
 decides where one ends: its base offset and link name the last batch that counts. Everything after that batch, damaged
 or whole, is passed over (the writer met an error, closed the segment and wrote the batch again); if they name none, the
-log is corrupt. Where no valid batch follows and no next segment either, the walk ends: whether that is the end, a torn
-tail or corruption is told by the durable end, which the caller knows.
+log is corrupt, and one at the right offset with another link, or of an older writer, is of another history: Forked.
+Where no valid batch follows and no next segment either, the walk ends: whether that is the end, a torn tail or
+corruption is told by the durable end, which the caller knows.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import xxhash
 
 from common.disk import DiskFile
-from common.errors import DataCorrupt
+from common.errors import DataCorrupt, Forked, PenstockError
 from common.ids import Offset
 from writebuffer.file.format import HEADER_BYTES, BatchHeader, ChainEnd, Horizon, Place, SegmentHeader
 from writebuffer.file.segments import Segments
@@ -52,14 +53,25 @@ class Walk:
     segment was trimmed; the walk then stands where it stood.
     """
 
-    def __init__(self, place: Place, segments: Segments, start: SegmentHeader, at: Standpoint | None = None) -> None:
-        """at: as an index gives it. The first batch found there proves it, since its header carries the link."""
+    def __init__(
+        self,
+        place: Place,
+        segments: Segments,
+        start: SegmentHeader,
+        at: Standpoint | None = None,
+        *,
+        headers_only: bool = False,
+    ) -> None:
+        """at: as an index gives it. The first batch found there proves it, since its header carries the link.
+
+        headers_only: no body will be asked for, so little is read ahead.
+        """
         self._place = place
         self._segments = segments
         self._file: _Blocks | None = None
         self._peeked: BatchHeader | None = None
         self._horizon: Horizon | None = None
-        self._ahead_bytes = _BLOCK_BYTES
+        self._ahead_bytes = _HEADERS_BYTES if headers_only else _BLOCK_BYTES
         self._read_body = False
         self.end = ChainEnd(start.base_offset, start.previous_link)
         self.fault = ""
@@ -79,6 +91,11 @@ class Walk:
             self._jump()
             self._peeked = self._header()
         return self._peeked
+
+    @property
+    def next_offset(self) -> Offset:
+        """Behind the batch that was peeked, or where the walk stands."""
+        return self._peeked.end_offset if self._peeked else self.end.offset
 
     def body(self) -> memoryview | None:
         """The body of the batch that `peek` found, None when it does not match its checksum."""
@@ -120,15 +137,24 @@ class Walk:
         if holding is None or holding.name == self.segment.name:
             return
         named = ChainEnd(holding.base_offset, holding.previous_link)
-        if named != self.end:
-            raise DataCorrupt(
-                f"{self._place}: segment {holding.name} follows on offset {named.offset}, link {named.link:016x}; "
-                f"the segment before it, {self.segment.name}, ends its batches at offset {self.end.offset}, link "
-                f"{self.end.link:016x}; nothing was cut",
-                sequencer=self._place.sequencer,
-                segment=str(holding.name),
-            )
+        if named != self.end or holding.name.epoch < self.segment.name.epoch:
+            raise self._does_not_follow(holding, named)
         self._enter(holding)
+
+    def _does_not_follow(self, holding: SegmentHeader, named: ChainEnd) -> PenstockError:
+        what = (
+            f"{self._place}: segment {holding.name} follows on offset {named.offset}, link {named.link:016x}, as epoch "
+            f"{holding.name.epoch}; the segment before it, {self.segment.name}, ends its batches at offset "
+            f"{self.end.offset}, link {self.end.link:016x}, as epoch {self.segment.name.epoch}"
+        )
+        details = {"sequencer": self._place.sequencer, "segment": str(holding.name)}
+        if named.offset != self.end.offset:
+            return DataCorrupt(f"{what}; nothing was cut", **details)
+        return Forked(
+            f"{what}: one of them is of another history of this log; nothing was cut. Restore the whole folder from "
+            "one copy, never single segments from several",
+            **details,
+        )
 
     def _enter(self, segment: SegmentHeader) -> None:
         file = _Blocks(self._place.disk.open(self._place.path(str(segment.name))))
@@ -203,3 +229,11 @@ def prove(place: Place, segments: Segments) -> Proof:
     finally:
         walk.close()
     return Proof(durable_end, max(durable_end, walk.end.offset))
+
+
+def named_far_ahead(segments: Segments, durable_end: Offset) -> str:
+    """For a message: which file says by its name alone that everything below `durable_end` was durable; "" if none."""
+    newest = segments.names[-1] if segments.names else None
+    if newest is None or newest in segments or newest.base_offset != durable_end:
+        return ""
+    return f" ({newest} has no valid header, but its name says so: if no writer of this log made it, move it away)"
