@@ -147,3 +147,12 @@ def test_damage_below_a_valid_segment_blames_no_other_file() -> None:
     with pytest.raises(DataCorrupt) as raised:
         log.open()
     assert "move it away" not in str(raised.value).replace("or move it away and start an empty one", "")
+
+
+def test_damage_to_the_only_segment_s_header_is_corruption() -> None:
+    """Nobody has to poll again: what was durable cannot be read, and the file is named."""
+    log = small_log()
+    [name] = [name for name in log.disk.names(FOLDER) if name.endswith(".log")]
+    log.disk.open(f"{FOLDER}/{name}", write=True).write_at(2, [b"zzzz"])
+    with pytest.raises(DataCorrupt, match=f"offset 0 was durable, but {name} at byte 0: no valid segment header"):
+        read_all(log.backend)

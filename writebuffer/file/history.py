@@ -128,8 +128,18 @@ class History:
         if offset < first_offset:
             return OffsetTrimmed(sequencer, offset, first_offset)
         what = f"{self._place}: the segment with offset {offset} is not there"
-        if self.segments.names:
+        if self.segments.newest():
             return Unavailable(f"{what} any more; poll again", sequencer=sequencer)
+        if self.segments.names:
+            name = self.segments.names[-1]
+            return DataCorrupt(
+                f"{self._place}: offset {offset} was durable, but {name} at byte 0: no valid segment header. Nothing was "
+                "cut; restore the segment from a copy of this very log",
+                sequencer=sequencer,
+                segment=str(name),
+                at_byte=0,
+                offset=offset,
+            )
         return DataCorrupt(f"{what}, nor any other; restore the folder from a copy", sequencer=sequencer)
 
     def corrupt(self, walk: Walk, horizon: Horizon) -> PenstockError:
