@@ -1,24 +1,20 @@
 """The Redis backend on servers with all kinds of settings, addresses and company; real ones, started by each test."""
 
-import itertools
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from common.errors import Forked, Misconfigured, Unavailable
-from common.ids import SequencerId
+from common.errors import Misconfigured, Unavailable
 from tests.support import redis_server
 from tests.support.buffer_records import numbers, read_all, read_from, record
 from tests.support.ports import free_ports
 from tests.support.redis_buffer import ONE, append, made, polled
-from tests.support.redis_deployments import Watched, certificate, cluster
+from tests.support.redis_deployments import certificate, tls_options
 from tests.support.redis_server import RedisServer
 from tests.support.wait import wait_until
 from writebuffer.contract import Durable
 from writebuffer.redis import RedisBackend
-from writebuffer.redis.keys import Keys
 
 Start = Callable[..., RedisServer]
 
@@ -132,12 +128,9 @@ def test_a_unix_socket_is_another_way_to_the_same_server(start: Start) -> None:
 
 def test_tls_is_checked(start: Start, tmp_path: Path) -> None:
     """The right certificate authority, none (refused), a missing file (refused), and none asked for."""
-    cert, key = certificate(tmp_path)
+    cert, _ = certificate(tmp_path)
     (port,) = free_ports(1)
-    start(
-        *("--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)),
-        *("--tls-ca-cert-file", str(cert), "--tls-auth-clients", "no"),
-    )
+    start("--tls-port", str(port), *tls_options(tmp_path))
     url = f"rediss://127.0.0.1:{port}"
     backend = made(f"{url}?ssl_ca_certs={cert}")
     writer, reader = backend.open_writer(), backend.open_reader()
@@ -173,7 +166,7 @@ def test_replicas_must_have_a_record_before_it_counts(start: Start) -> None:
     url = f"{server.url}?replicas=1&timeout_s=2"
     with pytest.raises(Unavailable, match="0 of the 1 replicas"):
         made(url)
-    replica = start("--replicaof", f"127.0.0.1 {server.port}", "--repl-diskless-sync-delay", "0")
+    replica = start("--replicaof", f"127.0.0.1 {server.port}")
     with server.client() as client:
         wait_until(lambda: client.info("replication")["connected_slaves"] == 1, what="the replica is connected")
         wait_until(lambda: client.info("replication")["slave0"]["state"] == "online", what="the replica is online")
@@ -196,85 +189,3 @@ def test_replicas_must_have_a_record_before_it_counts(start: Start) -> None:
     assert numbers(one for _, one in read_from(cursor, 2)) == [5, 6]
     writer.close()
     reader.close()
-
-
-def test_a_sentinel_leads_to_the_new_master(tmp_path: Path) -> None:
-    """After a failover writer and cursor go on by themselves, with every acknowledged record once."""
-    if reason := redis_server.why_not():
-        pytest.skip(reason)
-    watched = Watched(tmp_path)
-    watched.start()
-    try:
-        backend = made(watched.url + "?replicas=1&timeout_s=1", sequencers=1)
-        writer, reader = backend.open_writer(), backend.open_reader()
-        cursor = reader.reader(ONE)
-        assert append(writer, range(20)) == list(range(20))
-        assert polled(cursor, 5) == list(range(20))
-        writer.close()
-        alone = RedisBackend.from_url(watched.url + "?timeout_s=30").open_writer()
-        watched.master.kill()
-        assert append(alone, range(20, 40)) == list(range(20, 40))
-        alone.close()
-        follower = RedisBackend.from_url(watched.url).open_reader()
-        assert numbers(one for _, one in read_from(follower.reader(ONE), 40)) == list(range(40))
-        follower.close()
-        reader.close()
-    finally:
-        watched.stop()
-
-
-def test_a_failover_that_lost_records_is_forked(tmp_path: Path) -> None:
-    """The replica was cut off before the newest acknowledged ones; neither writer nor cursor goes on over the loss."""
-    if reason := redis_server.why_not():
-        pytest.skip(reason)
-    watched = Watched(tmp_path)
-    watched.start()
-    try:
-        backend = made(watched.url + "?timeout_s=30")
-        writer, reader = backend.open_writer(), backend.open_reader()
-        cursor = reader.reader(ONE)
-        append(writer, range(10))
-        with watched.replica.client() as client:
-            wait_until(lambda: client.hget(Keys.of("penstock", ONE).state, "next") == b"10", what="ten are replicated")
-            (nobody,) = free_ports(1)
-            client.replicaof("127.0.0.1", nobody)
-        append(writer, range(10, 20))
-        assert polled(cursor, 5) == list(range(20))
-        watched.master.kill()
-        assert isinstance(writer.append(ONE, record(20)).exception(40), Forked)
-        raised: list[Exception] = []
-        for _ in itertools.takewhile(lambda _: not raised, range(100)):
-            with suppress(Unavailable):
-                try:
-                    cursor.poll(10, 2**20, 0.2)
-                except Forked as error:
-                    raised.append(error)
-        assert raised
-        writer.close()
-        reader.close()
-    finally:
-        watched.stop()
-
-
-def test_a_cluster_keeps_each_sequencer_on_one_node(tmp_path: Path) -> None:
-    """Sequencers spread over the nodes, whichever of them the URL names; nothing is left after a deletion."""
-    if reason := redis_server.why_not():
-        pytest.skip(reason)
-    with cluster(tmp_path) as servers:
-        backend = made(f"redis+cluster://127.0.0.1:{servers[1].port}", sequencers=8)
-        writer, reader = backend.open_writer(), backend.open_reader()
-        for sequencer in range(8):
-            assert append(writer, range(5), sequencer) == list(range(5))
-            assert polled(reader.reader(SequencerId(sequencer)), 5) == list(range(5))
-        streams = []
-        for server in servers:
-            with server.client() as client:
-                streams.append(len(client.keys("*:records")))
-        assert sum(streams) == 8
-        assert sum(count > 0 for count in streams) > 1
-        writer.close()
-        reader.close()
-        backend.delete()
-        for server in servers:
-            with server.client() as client:
-                assert client.dbsize() == 0

@@ -30,7 +30,8 @@ class RedisServer:
         self.socket = folder / "redis.sock"
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", "redis.sock"]
         command += ["--dir", ".", "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        command += ["--maxmemory-policy", "noeviction", *options]
+        # A replica's first copy begins at once, not after the 5 s in which others might join it.
+        command += ["--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0", *options]
         self._process = ServerProcess("redis", command, folder)
 
     def start(self) -> None:

@@ -23,15 +23,14 @@ from writebuffer.redis.durability import (
     ServerSettings,
     check_durability,
     check_serving,
+    promise,
     read_settings,
-    sentence,
 )
 from writebuffer.redis.keys import Keys, buffer_key
 from writebuffer.redis.link import Link
 from writebuffer.redis.reader import RedisReader
-from writebuffer.redis.scripts import MAKE
 from writebuffer.redis.servers import Servers
-from writebuffer.redis.stream import open_stream
+from writebuffer.redis.stream import make_stream, open_stream
 from writebuffer.redis.url import RedisUrl, parse
 from writebuffer.redis.writer import RedisWriter
 
@@ -70,8 +69,8 @@ class RedisBackend:
                     sequencers=found,
                     asked=sequencers,
                 )
-            for keys in self._keys(sequencers):
-                link_for(keys.state).run(MAKE, keys.all(), uuid.uuid4().hex.encode())
+            for number, keys in enumerate(self._keys(sequencers)):
+                make_stream(link_for(keys.state), SequencerId(number), keys, self.url, uuid.uuid4().hex.encode())
 
     def beside(self, name: str) -> "RedisBackend":
         """On the same servers, in streams whose names end in `name`."""
@@ -90,10 +89,12 @@ class RedisBackend:
 
     def open_writer(self) -> RedisWriter:
         appenders: list[Appender] = []
+        found_settings: list[ServerSettings] = []
         with ExitStack() as opened:
             for number, keys in enumerate(self._keys(self._sequencers())):
                 link, settings = self._connect_checked(keys.records)
                 opened.callback(link.close)
+                found_settings.append(settings)
                 stream, found = open_stream(link, SequencerId(number), keys, self.url)
                 appender = Appender(
                     stream,
@@ -108,7 +109,7 @@ class RedisBackend:
                 opened.callback(appender.close)
                 appenders.append(appender)
             opened.pop_all()
-        return RedisWriter(appenders, self.url, sentence(settings, self._url))
+        return RedisWriter(appenders, self.url, promise(found_settings, self._url))
 
     def open_reader(self) -> RedisReader:
         with self._links(self._connect) as link_for:

@@ -17,9 +17,11 @@ from writebuffer.checks import check_limits
 from writebuffer.contract import Batch, SequencedRecord
 from writebuffer.errors import Closed, OffsetInFuture, OffsetTrimmed
 from writebuffer.record import RECORD_BYTES_MAX
+from writebuffer.redis.commands import pack_time, unpack_time
+from writebuffer.redis.durability import MASTER_CHECK_S, check_master
 from writebuffer.redis.keys import entry_id
 from writebuffer.redis.link import ANSWER_S, Link, Lost, NotServing
-from writebuffer.redis.scripts import FIND_TIME, pack_time, unpack_time
+from writebuffer.redis.scripts import FIND_TIME
 from writebuffer.redis.stream import Stream, confirm_replicated, decoded, look, read_one
 
 _READ_RECORDS_MAX = 64
@@ -56,6 +58,9 @@ class RedisCursor:
         self._last: SequencedRecord | None = None
         """The record before the cursor, where it was read."""
         self._replicated = Offset(0)
+        """What is below it was on enough replicas of the server that is connected."""
+        self._master_check_s = 0.0
+        """When it is looked again whether that server is the master."""
         self._record_bytes = RECORD_BYTES_MAX / _READ_RECORDS_MAX
         """About so large are they here, to ask for no more than what will be returned."""
         self.seek_to_first()
@@ -130,7 +135,7 @@ class RedisCursor:
             taken = self._taken(link, entries, max_bytes, at_least_one)
             if taken and self._replicas and taken[-1].offset >= self._replicated:
                 confirm_replicated(link, self._stream, self._replicas, _REPLICATED_S)
-                self._replicated = Offset(self._offset + len(entries))
+                self._replicated = Offset(next_offset)
         if taken:
             self._last = taken[-1]
             self._offset = Offset(taken[-1].offset + 1)
@@ -159,7 +164,7 @@ class RedisCursor:
         for offset, (entry, fields) in enumerate(entries, self._offset):
             if entry != entry_id(offset):
                 if not taken:
-                    raise self._missing(link, entry)
+                    raise self._missing(link, f"entry {entry.decode()}")
                 break
             try:
                 record = decoded(self._stream, Offset(offset), fields)
@@ -174,20 +179,22 @@ class RedisCursor:
         return taken
 
     def _check_missing(self, link: Link, next_offset: int) -> None:
-        """Nothing came. Raises OffsetTrimmed where that is because all up to next was removed."""
+        """Nothing came. Raises OffsetTrimmed or DataCorrupt where `next_offset` says that something should have."""
         if next_offset <= self._offset:
             return
-        found = look(link, self._stream).offsets
-        if self._offset < found.first_offset:
-            raise OffsetTrimmed(self._stream.sequencer, self._offset, found.first_offset)
+        start = entry_id(self._offset)
+        if not link.call(
+            b"XRANGE", self._stream.keys.records, start, b"+", b"COUNT", b"1"
+        ):  # nor behind the first read
+            raise self._missing(link, "nothing")
 
-    def _missing(self, link: Link, entry: bytes) -> PenstockError:
+    def _missing(self, link: Link, behind: str) -> PenstockError:
         first_offset = look(link, self._stream).offsets.first_offset
         if self._offset < first_offset:
             return OffsetTrimmed(self._stream.sequencer, self._offset, first_offset)
         return self._stream.corrupt(
             self._offset,
-            f"the record is not there, but older ones are, and then comes entry {entry.decode()}; somebody removed it. "
+            f"the record is not there, but older ones are, and behind it comes {behind}; somebody removed it. "
             "Restore it from a copy, or seek past it and count what is missing",
         )
 
@@ -198,7 +205,7 @@ class RedisCursor:
             offset = max(offset, first_offset)
             while greatest_ns >= time_ns and offset < end_offset:
                 arguments = (b"%d" % offset, b"%d" % end_offset, pack_time(time_ns), b"%d" % _TIME_RECORDS)
-                hit, at = link.run(FIND_TIME, self._stream.keys.all(), *arguments)
+                hit, at = link.run(FIND_TIME, self._stream.keys, *arguments)
                 if hit:
                     return Offset(at)
                 offset = Offset(at)
@@ -225,11 +232,19 @@ class RedisCursor:
         """A connection to ask. After an error the cursor stands where it stood, and the next call connects again."""
         self._check_open()
         try:
-            yield self._link or self._open_link()
+            yield self._checked_link(self._link) if self._link else self._open_link()
         except (Lost, NotServing):
             self._drop_link()
             self._check_open()
             raise
+
+    def _checked_link(self, link: Link) -> Link:
+        """A master that was demoted by hand goes on answering reads, with what is or was another's."""
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._master_check_s:
+            check_master(link)
+            self._master_check_s = now_s + MASTER_CHECK_S
+        return link
 
     def _open_link(self) -> Link:
         link = self._connect()
@@ -245,6 +260,8 @@ class RedisCursor:
             link.close()
             raise
         self._link = link
+        self._replicated = Offset(0)
+        self._master_check_s = self._clock.monotonic_s() + MASTER_CHECK_S
         if self._reader_closed.is_set():
             link.interrupt()
         return link

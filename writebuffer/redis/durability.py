@@ -3,6 +3,7 @@
 Read at each connect of a writer: a failover may lead to a server with other settings.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import DataCorrupt, Misconfigured
@@ -11,6 +12,8 @@ from writebuffer.redis.url import DURABILITIES, Durability, RedisUrl
 
 _CONFIG = (b"appendonly", b"appendfsync", b"no-appendfsync-on-rewrite", b"maxmemory-policy")
 _VERSION_MIN = 7
+MASTER_CHECK_S = 2.0
+"""How long a demoted master may go unnoticed by those who read from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +102,36 @@ def check_durability(settings: ServerSettings, url: RedisUrl) -> None:
         )
 
 
-def sentence(settings: ServerSettings, url: RedisUrl) -> str:
-    """For Durable.durability."""
+def check_master(link: Link) -> None:
+    """Of a server that was one when it was connected to. Raises NotServing."""
+    info = _parse_info(link.call(b"INFO", b"replication"))
+    if info.get("role") != "master":
+        raise NotServing(f"{link.server} is a replica of {info.get('master_host')}:{info.get('master_port')} now")
+
+
+def promise(found: Sequence[ServerSettings], url: RedisUrl) -> str:
+    """For Durable.durability. Of several servers (a cluster's) each one that differs is said, the weakest first."""
+    by_kept: dict[str, ServerSettings] = {}
+    for settings in sorted(found, key=lambda one: DURABILITIES.index(one.grade)):
+        by_kept.setdefault(_kept(settings), settings)
+    copied = f", and {url.replicas} replicas have it in memory" if url.replicas else ""
+    return "; ".join(
+        f"{settings.server} (version {settings.version}, {settings.replicas} replicas): {kept}{copied}"
+        for kept, settings in by_kept.items()
+    )
+
+
+def _kept(settings: ServerSettings) -> str:
     if settings.appendfsync is None:
         file = "an append-only file" if settings.appendonly else "no append-only file"
-        kept = f"{file}; it does not show when it syncs (CONFIG is forbidden)"
-    elif not settings.appendonly:
-        kept = "no append-only file: what is acknowledged is lost with the server"
-    elif settings.grade == "always":
-        kept = "append-only file synced to disk before each acknowledgement"
-    elif settings.appendfsync == "no":
-        kept = "append-only file, synced when the operating system likes: a power cut loses what was not"
-    else:
-        kept = "append-only file synced each second: a power cut loses up to the last seconds"
-    copied = f", and {url.replicas} replicas have it in memory" if url.replicas else ""
-    return f"{settings.server} (version {settings.version}, {settings.replicas} replicas): {kept}{copied}"
+        return f"{file}; it does not show when it syncs (CONFIG is forbidden)"
+    if not settings.appendonly:
+        return "no append-only file: what is acknowledged is lost with the server"
+    if settings.grade == "always":
+        return "append-only file synced to disk before each acknowledgement"
+    if settings.appendfsync == "no":
+        return "append-only file, synced when the operating system likes: a power cut loses what was not"
+    return "append-only file synced each second: a power cut loses up to the last seconds"
 
 
 def _why_less(settings: ServerSettings, asked: Durability) -> str:

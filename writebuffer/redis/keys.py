@@ -1,5 +1,6 @@
 """The keys of a buffer, and its ids. docs/formats/redis.md shows them as a person with redis-cli sees them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.ids import Offset, SequencerId
@@ -32,6 +33,9 @@ class Keys:
 
     def all(self) -> tuple[bytes, ...]:
         return self.records, self.state, self.sent, self.sent_before, self.batches
+
+    def named(self, names: Sequence[str]) -> tuple[bytes, ...]:
+        return tuple(getattr(self, name) for name in names)
 
 
 def entry_id(offset: int) -> bytes:

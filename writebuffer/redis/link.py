@@ -17,6 +17,7 @@ from typing import Any
 import redis.exceptions as errors
 
 from common.errors import DataCorrupt, Misconfigured, PenstockError, Unavailable, Written
+from writebuffer.redis.keys import Keys
 from writebuffer.redis.scripts import Script
 
 ANSWER_S = 5.0
@@ -28,7 +29,9 @@ _REFUSES = {
     "MISCONF": "it cannot write to its disk; make room, or see the server's log",
     "NOREPLICAS": "fewer replicas are there than its min-replicas-to-write asks for",
 }
-_OUR_WORDS = ("FORKED", "HELD", "FORGOTTEN")
+_OUR_WORDS = ("FORKED", "HELD", "FORGOTTEN", "ORPHANED")
+_SCRIPT_RIGHTS = ("ACL failure in script", "The user executing the script can't")
+"""Of Redis 7.2 and of 7.0, which have no code for it."""
 _CREDENTIALS = "set user and password in the URL: redis://user:password@host"
 
 
@@ -101,13 +104,12 @@ class Link:
     def call(self, *arguments: bytes, timeout_s: float = ANSWER_S) -> Any:
         return self.call_all(arguments, timeout_s=timeout_s)[0]
 
-    def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Any:
+    def run(self, script: Script, keys: Keys, *arguments: bytes) -> Any:
         """Call `script`, which the server need not know yet. Raises Refused where it says so."""
-        rest = (b"%d" % len(keys), *keys, *arguments)
         try:
-            return self.call(b"EVALSHA", script.sha, *rest)
+            return self.call(*script.call(keys, *arguments))
         except NoScript:
-            return self.call(b"EVAL", script.text, *rest)
+            return self.call(*script.first_call(keys, *arguments))
 
     def interrupt(self) -> None:
         """Make whoever waits for an answer get Lost at once."""
@@ -126,7 +128,7 @@ class Link:
         word = getattr(error, "status_code", None) or str(error).partition(" ")[0]
         if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
             return Misconfigured(f"{self.server} asks for another user or password ({error}); {_CREDENTIALS}")
-        if isinstance(error, errors.NoPermissionError) or "ACL failure in script" in str(error):
+        if isinstance(error, errors.NoPermissionError) or any(said in str(error) for said in _SCRIPT_RIGHTS):
             return Misconfigured(f"{self.server} does not let this user do what a write buffer needs: {error}")
         if word in _NOT_SERVING:
             return NotServing(f"{self.server} does not serve this now: {_with_word(word, error)}")

@@ -11,6 +11,7 @@ from writebuffer.checks import check_sequencer
 from writebuffer.contract import Offsets, Size
 from writebuffer.errors import Closed
 from writebuffer.redis.cursor import RedisCursor
+from writebuffer.redis.durability import MASTER_CHECK_S, check_master
 from writebuffer.redis.link import Link, Lost, NotServing
 from writebuffer.redis.scripts import TRIM
 from writebuffer.redis.stream import Stream, look, run
@@ -35,7 +36,9 @@ class RedisReader:
         self._replicas = replicas
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._links: dict[SequencerId, Link] = {}
+        self._links: dict[SequencerId, tuple[Link, float]] = {}
+        """Each with when it is looked again whether its server is the master."""
+        self._asking: Link | None = None
         self._cursors: weakref.WeakSet[RedisCursor] = weakref.WeakSet()
 
     def sequencers(self) -> Sequence[SequencerId]:
@@ -83,12 +86,14 @@ class RedisReader:
         return first_offset
 
     def close(self) -> None:
-        """Cursors raise Closed from now on, those that wait in a poll too."""
+        """Cursors raise Closed from now on, those that wait in a poll too, and a question or trim that is under way."""
         self._closed.set()
+        if link := self._asking:
+            link.interrupt()
         with self._lock:
             for cursor in self._cursors:
                 cursor.interrupt()
-            for link in self._links.values():
+            for link, _ in self._links.values():
                 link.close()
             self._links.clear()
 
@@ -96,22 +101,31 @@ class RedisReader:
         """Ask over the kept connection; a lost one is made again once, since asking twice changes nothing."""
         with self._lock:
             self._check_open()
-            kept = self._links.pop(stream.sequencer, None)
+            kept, check_s = self._links.pop(stream.sequencer, (None, 0.0))
             if kept:
                 try:
-                    return self._keeping(stream, kept, ask)
+                    return self._keeping(stream, kept, check_s, ask)
                 except (Lost, NotServing):
                     pass
-            return self._keeping(stream, self._connect(stream.keys.records), ask)
+            link = self._connect(stream.keys.records)
+            return self._keeping(stream, link, self._clock.monotonic_s() + MASTER_CHECK_S, ask)
 
-    def _keeping(self, stream: Stream, link: Link, ask: Callable[[Link], T]) -> T:
-        """Keep the connection for the next question, if it still is one."""
+    def _keeping(self, stream: Stream, link: Link, check_s: float, ask: Callable[[Link], T]) -> T:
+        """Keep the connection for the next question, if it still is one. From `check_s` on it may be to a replica."""
+        self._asking = link
         try:
+            now_s = self._clock.monotonic_s()
+            if now_s >= check_s:
+                check_master(link)
+                check_s = now_s + MASTER_CHECK_S
             answer = ask(link)
         except BaseException:
             link.close()
+            self._check_open()
             raise
-        self._links[stream.sequencer] = link
+        finally:
+            self._asking = None
+        self._links[stream.sequencer] = link, check_s
         return answer
 
     def _stream(self, sequencer: SequencerId) -> Stream:

@@ -6,63 +6,84 @@ docs/formats/redis.md describes what they keep.
 """
 
 import hashlib
-import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from writebuffer.record import Record
 from writebuffer.redis.keys import Keys
 
 SENT_RUNS = 16_384
 """So many runs of sequences are remembered of one sequencer at least, and at most twice as many: some 5 MB of memory.
 Even at 1,000 batches a second they reach back 16 s, longer than a writer tries a batch again by default."""
 
-_FIELDS = struct.Struct("<16sQq")
-_FIELDS_AT = 8
-"""Producer id, producer sequence and append time in a header block (docs/formats/record.md)."""
-_SEQUENCE = struct.Struct(">Q")
-_RUN = struct.Struct(">16sQQI")
-_TIME = struct.Struct(">q")
-_TIME_MIN, _TIME_MAX = -(2**63), 2**63 - 1
-
-
-@dataclass(frozen=True)
-class Script:
-    text: bytes
-    sha: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sha", hashlib.sha1(self.text).hexdigest().encode())
-
 
 _COMMON = r"""
-local records, state, sent, sent_before, batches = unpack(KEYS)
 local function id(offset) return string.format('0-%.0f', offset + 1) end
 local function offset_of(entry) return tonumber(string.sub(entry, 3)) - 1 end
-local function first_offset(next_offset)
+local function first_offset(records, next_offset)
   local oldest = redis.call('XRANGE', records, '-', '+', 'COUNT', 1)[1]
   return oldest and offset_of(oldest[1]) or next_offset
 end
 local function forked(why) return redis.error_reply('FORKED ' .. why) end
 """
 
+
+@dataclass(frozen=True)
+class Script:
+    """names: of the keys it uses (fields of Keys), and no others: while a cluster moves a slot, a call that names keys
+    which are not there is put off. shebang: the first line, for the server.
+    """
+
+    names: tuple[str, ...]
+    body: str = field(repr=False)
+    shebang: str = ""
+    text: bytes = field(init=False, repr=False)
+    sha: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        text = f"{self.shebang}\nlocal {', '.join(self.names)} = unpack(KEYS)\n{_COMMON}{self.body}".encode()
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "sha", hashlib.sha1(text).hexdigest().encode())
+
+    def call(self, keys: Keys, *arguments: bytes) -> tuple[bytes, ...]:
+        """The command that runs it, where the server knows it."""
+        return (b"EVALSHA", self.sha, *self._rest(keys, arguments))
+
+    def first_call(self, keys: Keys, *arguments: bytes) -> tuple[bytes, ...]:
+        """The same where the server does not."""
+        return (b"EVAL", self.text, *self._rest(keys, arguments))
+
+    def _rest(self, keys: Keys, arguments: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        return (b"%d" % len(self.names), *keys.named(self.names), *arguments)
+
+
+_ALL = ("records", "state", "sent", "sent_before", "batches")
+
 MAKE = Script(
-    (
-        _COMMON
-        + r"""
--- ARGV: identity. The state of a sequencer that has none yet.
-if redis.call('HSETNX', state, 'identity', ARGV[1]) == 1 then
-  redis.call('HSET', state, 'next', 0, 'bytes', 0, 'horizon', 0, 'young', 0)
+    _ALL,
+    r"""
+-- ARGV: identity. The keys of a sequencer that has none yet; all of them, so that none is missing while a slot moves.
+if redis.call('HEXISTS', state, 'identity') == 0 then
+  if redis.call('EXISTS', records, sent, sent_before, batches) > 0 then
+    return redis.error_reply('ORPHANED keys without their state')
+  end
+  redis.call('HSET', state, 'identity', ARGV[1], 'next', 0, 'bytes', 0, 'horizon', 0, 'young', 0)
 end
-"""
-    ).encode()
+for _, stream in ipairs({records, batches}) do
+  if redis.call('EXISTS', stream) == 0 then
+    redis.call('XGROUP', 'CREATE', stream, 'none', '0', 'MKSTREAM')
+    redis.call('XGROUP', 'DESTROY', stream, 'none')
+  end
+end
+-- The empty member comes before every run, so no search finds it.
+for _, set in ipairs({sent, sent_before}) do
+  if redis.call('EXISTS', set) == 0 then redis.call('ZADD', set, 0, '') end
+end
+""",
 )
 
 APPEND = Script(
-    (
-        _COMMON
-        + f"\nlocal SENT_RUNS = {SENT_RUNS}\n"
-        + r"""
+    _ALL,
+    f"\nlocal SENT_RUNS = {SENT_RUNS}\n"
+    r"""
 -- ARGV: identity, next offset known to the writer, offset from which its doubts reach back (or ''), the run that must
 -- stand before this batch (or ''), the batch's greatest append time, its runs, its records.
 local function distance(from, to)
@@ -101,8 +122,9 @@ if ARGV[4] ~= '' then
     return redis.error_reply('HELD behind a batch that does not stand')
   end
 end
-if redis.call('ZCARD', sent) >= SENT_RUNS then
+if redis.call('ZCARD', sent) > SENT_RUNS then
   redis.call('RENAME', sent, sent_before)
+  redis.call('ZADD', sent, 0, '')
   redis.call('HSET', state, 'horizon', kept[5], 'young', kept[2])
 end
 
@@ -143,29 +165,25 @@ if next_offset > first_new then
 end
 reply[1] = next_offset
 return reply
-"""
-    ).encode()
+""",
 )
 
 LOOK = Script(
-    (
-        _COMMON
-        + r"""
--- Identity, first and next offset, bytes of the records that are there.
+    ("records", "state", "batches"),
+    r"""
+-- Identity, first and next offset, bytes of the records that are there. Without a state: how many other keys are there.
 local kept = redis.call('HMGET', state, 'identity', 'next', 'bytes')
-if not kept[1] then return false end
+if not kept[1] then return redis.call('EXISTS', records, batches) end
 local next_offset = tonumber(kept[2])
 local oldest = redis.call('XRANGE', batches, '-', '+', 'COUNT', 1)[1]
 local bytes = oldest and tonumber(kept[3]) - tonumber(oldest[2][2]) or 0
-return {kept[1], first_offset(next_offset), next_offset, bytes}
-"""
-    ).encode()
+return {kept[1], first_offset(records, next_offset), next_offset, bytes}
+""",
 )
 
 TRIM = Script(
-    (
-        _COMMON
-        + r"""
+    ("records", "state", "batches"),
+    r"""
 -- ARGV: identity, offset below which to remove. Returns the first offset left.
 local kept = redis.call('HMGET', state, 'identity', 'next')
 if kept[1] ~= ARGV[1] then return forked('identity ' .. (kept[1] or 'none')) end
@@ -178,15 +196,13 @@ if before == next_offset then
 elseif holding then
   redis.call('XTRIM', batches, 'MINID', holding[1])
 end
-return first_offset(next_offset)
-"""
-    ).encode()
+return first_offset(records, next_offset)
+""",
 )
 
 FIND_TIME = Script(
-    (
-        _COMMON
-        + r"""
+    ("records",),
+    r"""
 -- ARGV: first and end offset of a stretch, a time (8 bytes, big endian), how many records to look at. The first record
 -- at or after the time: {1, offset}; {0, offset} where there is none below that offset.
 local high, low = struct.unpack('>i4I4', ARGV[3])
@@ -198,83 +214,16 @@ for _, entry in ipairs(entries) do
   if entry_high > high or (entry_high == high and entry_low >= low) then return {1, offset} end
 end
 return {0, #entries < tonumber(ARGV[4]) and tonumber(ARGV[2]) or offset + 1}
-"""
-    ).encode()
+""",
 )
 
 CONFIRM = Script(
-    (
-        _COMMON
-        + r"""
--- ARGV: identity. A write that changes nothing, for WAIT to wait for.
+    ("state",),
+    r"""
+-- ARGV: identity. A write that changes nothing, for WAIT to wait for. It takes no memory: a full server must be read
+-- to get empty again.
 if redis.call('HGET', state, 'identity') ~= ARGV[1] then return forked('identity') end
 redis.call('HSET', state, 'identity', ARGV[1])
-"""
-    ).encode()
+""",
+    shebang="#!lua flags=allow-oom",
 )
-
-
-def pack_time(time_ns: int) -> bytes:
-    return _TIME.pack(max(_TIME_MIN, min(_TIME_MAX, time_ns)))
-
-
-def unpack_time(packed: bytes) -> int:
-    time_ns: int = _TIME.unpack(packed)[0]
-    return time_ns
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """A batch's records as runs of consecutive sequences of one producer, and its greatest append time."""
-
-    packed: bytes
-    last: bytes
-    """Producer and sequence of the batch's last record: what the batch behind it must find."""
-    greatest_time_ns: int
-
-    @classmethod
-    def of(cls, records: Sequence[Record]) -> "Runs":
-        runs: list[bytes] = []
-        producer, low, expected, greatest = b"", 0, -1, _TIME_MIN
-        for record in records:
-            found, sequence, time_ns = _FIELDS.unpack_from(record.header_block, _FIELDS_AT)
-            if time_ns > greatest:
-                greatest = time_ns
-            if sequence != expected or found != producer:
-                if expected >= 0:
-                    runs.append(_RUN.pack(producer, low, expected - 1, expected - low))
-                producer, low = found, sequence
-            expected = sequence + 1
-        runs.append(_RUN.pack(producer, low, expected - 1, expected - low))
-        return cls(b"".join(runs), producer + _SEQUENCE.pack(expected - 1), greatest)
-
-
-def append_command(
-    keys: Keys,
-    identity: bytes,
-    known_next: int,
-    doubt: int | None,
-    behind: bytes,
-    runs: Runs,
-    records: Sequence[Record],
-) -> list[bytes]:
-    """APPEND for one batch, packed in one piece. The arguments are described in the script."""
-    since = b"" if doubt is None else b"%d" % doubt
-    fixed = (b"EVALSHA", APPEND.sha, b"5", *keys.all(), identity, b"%d" % known_next, since, behind)
-    fixed += (_TIME.pack(runs.greatest_time_ns), runs.packed)
-    parts = [b"*%d\r\n" % (len(fixed) + len(records))]
-    for argument in fixed:
-        parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")
-    for record in records:
-        parts += (b"$%d\r\n" % len(record), record.header_block, record.payload, b"\r\n")
-    return [b"".join(parts)]
-
-
-def wait_command(replicas: int, timeout_s: float) -> bytes:
-    replicas_text, ms_text = b"%d" % replicas, b"%d" % max(1, round(timeout_s * 1000))
-    return b"*3\r\n$4\r\nWAIT\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
-        len(replicas_text),
-        replicas_text,
-        len(ms_text),
-        ms_text,
-    )

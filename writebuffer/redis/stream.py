@@ -8,9 +8,10 @@ from common.ids import Offset, SequencerId
 from writebuffer.contract import Offsets
 from writebuffer.errors import BufferNotFound
 from writebuffer.record import Record
+from writebuffer.redis.commands import wait_command
 from writebuffer.redis.keys import Keys, entry_id
 from writebuffer.redis.link import Link, NotServing, Refused
-from writebuffer.redis.scripts import CONFIRM, LOOK, Script, wait_command
+from writebuffer.redis.scripts import CONFIRM, LOOK, MAKE, Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +46,57 @@ class Look:
 
 def look(link: Link, stream: Stream) -> Look:
     """Raises Forked when it is not `stream` any more, and what Link.call does."""
-    found = look_anew(link, stream.keys)
+    found = _as_look(link.run(LOOK, stream.keys))
     if found is None or found.identity != stream.identity:
         raise stream.forked(f"identity {stream.identity!r} was known, found {found and found.identity!r}")
     return found
 
 
-def look_anew(link: Link, keys: Keys) -> Look | None:
-    found = link.run(LOOK, keys.all())
-    if found is None:
-        return None
-    identity, first_offset, next_offset, data_bytes = found
-    return Look(identity, Offsets(Offset(first_offset), Offset(next_offset)), data_bytes)
+def make_stream(link: Link, sequencer: SequencerId, keys: Keys, url: str, identity: bytes) -> None:
+    """Fine when it stands. Raises DataCorrupt where only its records do: offsets would be given anew, over them."""
+    try:
+        link.run(MAKE, keys, identity)
+    except Refused:
+        raise _orphaned(sequencer, keys, url) from None
 
 
 def open_stream(link: Link, sequencer: SequencerId, keys: Keys, url: str) -> tuple[Stream, Look]:
-    """Raises BufferNotFound where its creation was never finished, or it was deleted in part."""
-    found = look_anew(link, keys)
-    if found is None:
-        raise BufferNotFound(
-            f"{url}: sequencer {sequencer} has no state ({keys.state.decode()}): its creation was "
-            "interrupted, or it was deleted; `penstock up` or a router makes it again, empty, or "
-            "`connect(url).create(sequencers)`",
-            url=url,
-        )
-    return Stream(sequencer, keys, found.identity, url), found
+    """Raises BufferNotFound where its creation was never finished, DataCorrupt where it was deleted in part."""
+    answer = link.run(LOOK, keys)
+    found = _as_look(answer)
+    if found:
+        return Stream(sequencer, keys, found.identity, url), found
+    if answer:
+        raise _orphaned(sequencer, keys, url)
+    raise BufferNotFound(
+        f"{url}: sequencer {sequencer} has no state ({keys.state.decode()}): its creation was interrupted, or it was "
+        "deleted; `penstock up` or a router makes it again, empty, or `connect(url).create(sequencers)`",
+        url=url,
+    )
+
+
+def _as_look(answer: Any) -> Look | None:
+    """Of LOOK's answer; None where there is no state."""
+    if not isinstance(answer, list):
+        return None
+    identity, first_offset, next_offset, data_bytes = answer
+    return Look(identity, Offsets(Offset(first_offset), Offset(next_offset)), data_bytes)
+
+
+def _orphaned(sequencer: SequencerId, keys: Keys, url: str) -> DataCorrupt:
+    rest = " ".join(key.decode() for key in keys.all() if key != keys.state)
+    return DataCorrupt(
+        f"{url}: sequencer {sequencer} has lost its state ({keys.state.decode()}), but its records stand "
+        f"({keys.records.decode()}); somebody removed it. Restore it from a copy; or give the records up: "
+        f"UNLINK {rest}, then start again, with a new store",
+        sequencer=sequencer,
+    )
 
 
 def run(link: Link, stream: Stream, script: Script, *arguments: bytes) -> Any:
     """Call a script whose first argument is the identity. Raises Forked, and what Link.call does."""
     try:
-        return link.run(script, stream.keys.all(), stream.identity, *arguments)
+        return link.run(script, stream.keys, stream.identity, *arguments)
     except Refused as error:
         raise stream.forked(f"identity {stream.identity!r} was known, the server says {error}") from None
 

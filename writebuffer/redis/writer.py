@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from common.errors import Unavailable
@@ -22,6 +22,8 @@ class RedisWriter:
         self._url = url
         self._durability = durability
         self._closed = False
+        self._all_closed = Event()
+        Thread(target=self._expire, name="redis-deadlines", daemon=True).start()
 
     def sequencers(self) -> Sequence[SequencerId]:
         return [SequencerId(number) for number in range(len(self._appenders))]
@@ -40,7 +42,10 @@ class RedisWriter:
             raise Unavailable(f"{self._url}: {len(late)} appends did not finish in {timeout_s} s", written="unknown")
 
     def close(self) -> None:
-        """Every append resolves within the URL's timeout_s, and so does this."""
+        """Every append resolves within the URL's timeout_s, and this takes at most a second longer.
+
+        A thread that hangs in a connect to a silent server ends by itself some seconds later, and appends nothing.
+        """
         if self._closed:
             return
         self._closed = True
@@ -49,6 +54,7 @@ class RedisWriter:
             thread.start()
         for thread in closing:
             thread.join()
+        self._all_closed.set()
 
     def durability(self) -> str:
         """As the servers' settings were when the writer was opened; below what the URL asks it never goes on."""
@@ -63,6 +69,15 @@ class RedisWriter:
         self._check_open()
         check_append(sequencer, len(self._appenders), records)
         return self._appenders[sequencer].submit(records, single=single)
+
+    def _expire(self) -> None:
+        """Fail appends at their deadlines, whatever the appenders' own threads hang in."""
+        pause_s = 0.0
+        try:
+            while not self._all_closed.wait(max(0.0, pause_s)):
+                pause_s = min(appender.expire() for appender in self._appenders)
+        except Exception as error:  # noqa: BLE001  without deadlines no future may be left to hang
+            self.break_with(error)
 
     def _check_open(self) -> None:
         if self._closed:
