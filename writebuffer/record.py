@@ -83,7 +83,7 @@ class Record:
 
     __slots__ = ("checked_bytes", "header_block", "payload")
 
-    def __init__(self, header_block: bytes, payload: bytes, *, checked_bytes: int = 0) -> None:
+    def __init__(self, header_block: bytes, payload: bytes, checked_bytes: int = 0) -> None:
         """Join a block that RecordHeaders.encode made and a payload. `Record.of` makes both sure.
 
         checked_bytes: its size where block and payload are known to fit each other, so that no append has to look

@@ -26,7 +26,7 @@ controller.listener.names=CONTROLLER
 controller.quorum.voters={voters}
 listeners={listener}://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners={listener}://127.0.0.1:{broker}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
 inter.broker.listener.name={listener}
 log.dirs=data
 auto.create.topics.enable=false
@@ -78,7 +78,11 @@ class KafkaServer:
         broker, controller = ports or free_ports(2)
         self.bootstrap = f"127.0.0.1:{broker}"
         self.url = f"kafka://{self.bootstrap}"
-        self._client = {"bootstrap.servers": self.bootstrap, "log_level": 0, **(client or {})}
+        self._client: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": self.bootstrap,
+            "log_level": 0,
+            **(client or {}),
+        }
         filled = _PROPERTIES.format(
             node=node,
             voters=voters or f"{node}@127.0.0.1:{controller}",
@@ -111,6 +115,20 @@ class KafkaServer:
     def kill(self) -> None:
         """SIGKILL; `start` starts it again on the same data and port."""
         self._process.kill()
+
+    def keep_data(self) -> None:
+        """Copy what is on its disk now, as a crash would leave it; `put_data_back` goes on from there."""
+        self.pause()
+        shutil.rmtree(self._folder / "kept", ignore_errors=True)
+        shutil.copytree(self._folder / "data", self._folder / "kept")
+        self.resume()
+
+    def put_data_back(self) -> None:
+        """Killed, and started again on the copy: what came since is lost."""
+        self.kill()
+        shutil.rmtree(self._folder / "data")
+        shutil.copytree(self._folder / "kept", self._folder / "data")
+        self.start()
 
     def pause(self) -> None:
         self._process.pause()

@@ -49,6 +49,9 @@ def test_hosts_get_kafkas_port_and_properties_go_to_librdkafka() -> None:
         ("kafka://host/topic?transactional.id=x", "no group or transaction"),
         ("kafka://host/topic?group.instance.id=x", "no group or transaction"),
         ("kafka://host/topic?group.id=", "without a value"),
+        ("kafka://host/topic?partitioner=murmur2", "each append names its partition"),
+        ("kafka://host/topic?delivery.timeout.ms=0", "delivery.timeout.ms=0, without end"),
+        ("kafka://host/topic?message.timeout.ms=0", "message.timeout.ms=0, without end"),
         ("kafka://host/topic?bootstrap.servers=x", "the hosts stand before the topic"),
         ("kafka://host/topic?message.max.bytes=1000000", "records need 1001024"),
         ("kafka://host/topic?error_cb=x", "does not use"),
@@ -80,6 +83,37 @@ def test_no_secret_is_shown() -> None:
     assert "sasl.username=me&sasl.password=***" in backend.url
     with pytest.raises(Misconfigured) as raised:
         connect(f"kafka://host/topic?{sasl}&acks=1")
+    assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sasl.password",
+        "ssl.key.password",
+        "ssl.keystore.password",
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.config",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+        "sasl.oauthbearer.assertion.private.key.pem",
+    ],
+)
+def test_no_value_of_a_secret_property_is_shown(name: str) -> None:
+    """Neither by the backend's URL, nor by what is parsed, nor by an error about another property."""
+    url = f"kafka://host/topic?{name}=hush"
+    parsed = parse(url)
+    assert parsed.properties[name] == "hush"
+    assert parsed.shown == f"kafka://host:9092/topic?{name}=***"
+    assert "hush" not in repr(parsed)
+    with pytest.raises(Misconfigured) as raised:
+        parse(f"{url}&acks=1")
+    assert "hush" not in str(raised.value)
+
+
+def test_a_key_in_the_url_is_not_shown_where_it_is_refused() -> None:
+    """Whatever librdkafka says about it."""
+    with pytest.raises(Misconfigured) as raised:
+        parse("kafka://host/topic?security.protocol=ssl&ssl.key.pem=hush")
     assert "hush" not in str(raised.value)
 
 

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from itertools import accumulate, groupby
+from typing import cast
 
 import numpy as np
 from confluent_kafka import Message
@@ -26,16 +27,22 @@ class _Run:
         self._ends = ends
         self._at = 0
 
-    def take(self, max_records: int, max_bytes: int) -> list[SequencedRecord]:
-        """Takes what fits; none where the first is over max_bytes."""
+    def fits(self, max_records: int, max_bytes: int) -> int:
+        """How many of the next records are within both limits."""
         first, bounds = self._at, self._bounds
         last = min(len(self._offsets), first + max_records)
-        last = bisect_right(bounds, bounds[first] + max_bytes, first, last + 1) - 1
-        self._at = last
-        data, starts = self._data, bounds[first:last]
-        places = zip(starts, self._ends[first:last], bounds[first + 1 : last + 1], strict=True)
-        records = [Record(data[at:end], data[end:stop], checked_bytes=stop - at) for at, end, stop in places]
-        return list(map(SequencedRecord, self._offsets[first:last], records))
+        return bisect_right(bounds, bounds[first] + max_bytes, first, last + 1) - 1 - first
+
+    def bytes(self, count: int) -> int:
+        """Of the next `count` records."""
+        return self._bounds[self._at + count] - self._bounds[self._at]
+
+    def take(self, count: int) -> list[SequencedRecord]:
+        first, bounds, data = self._at, self._bounds, self._data
+        self._at = last = first + count
+        places = zip(bounds[first:last], self._ends[first:last], bounds[first + 1 : last + 1], strict=True)
+        records = [Record(data[at:end], data[end:stop], stop - at) for at, end, stop in places]
+        return list(map(SequencedRecord._make, zip(self._offsets[first:last], records, strict=True)))
 
     @property
     def is_empty(self) -> bool:
@@ -55,21 +62,24 @@ class Ahead:
         self._parts.clear()
 
     def add(self, messages: Sequence[Message]) -> None:
-        for is_error, together in groupby(messages, lambda message: message.error() is not None):
-            found = list(together)
-            run = None if is_error else _run(found)
-            self._parts.extend(found if run is None else (run,))
+        if not messages:
+            return
+        if any(map(Message.error, messages)):
+            for _, together in groupby(messages, lambda message: message.error() is None):
+                self._add(list(together))
+        else:
+            self._add(messages)
 
     def take(self, max_records: int, max_bytes: int) -> list[SequencedRecord]:
         """Up to the limits, or to the first thing that is no whole record; one at least where one is next."""
         taken: list[SequencedRecord] = []
         room = max_bytes
         while self._parts and len(taken) < max_records and (run := self._next_run()) is not None:
-            more = run.take(max_records - len(taken), room) or ([] if taken else run.take(1, 2**62))
-            if not more:
+            count = run.fits(max_records - len(taken), room) or (0 if taken else 1)
+            if not count:
                 break
-            taken += more
-            room = max(0, room - sum(one.record.checked_bytes for one in more))
+            room = max(0, room - run.bytes(count))
+            taken += run.take(count)
             if run.is_empty:
                 self._parts.popleft()
         return taken
@@ -81,6 +91,11 @@ class Ahead:
 
     def drop_other(self) -> None:
         self._parts.popleft()
+
+    def _add(self, messages: Sequence[Message]) -> None:
+        """All of them errors, or none."""
+        run = None if messages[0].error() else _run(messages)
+        self._parts.extend(messages if run is None else (run,))
 
     def _next_run(self) -> _Run | None:
         """A message that was set aside alone may be a whole record: only its neighbours need not be."""
@@ -95,11 +110,11 @@ class Ahead:
 
 def _run(messages: Sequence[Message]) -> _Run | None:
     """None where one of them is not a whole record."""
-    values: list[bytes] = [message.value() or b"" for message in messages]
+    values: list[bytes] = [value or b"" for value in map(Message.value, messages)]
     bounds = [0, *accumulate(map(len, values))]
     data = b"".join(values)
     ends = header_ends(data, np.array(bounds, np.int64))
     if ends is None:
         return None
-    offsets = [Offset(message.offset() or 0) for message in messages]
-    return _Run(offsets, data, bounds, ends.tolist())
+    offsets = list(map(Message.offset, messages))
+    return _Run(cast(list[Offset], offsets), data, bounds, ends.tolist())

@@ -8,16 +8,18 @@ from confluent_kafka import KafkaException, Producer
 
 from common.clock import Clock, SystemClock
 from common.errors import Misconfigured, Unavailable
-from common.ids import SequencerId
+from common.ids import Offset, SequencerId
 from common.logs import Logger
 from writebuffer.contract import Durable, SeekableByTime, Trimmable, Writer
 from writebuffer.errors import BufferNotFound, SequencersDiffer
 from writebuffer.kafka import promise, url
-from writebuffer.kafka.client import ClientLog, producer_settings
+from writebuffer.kafka.client import producer_settings
+from writebuffer.kafka.client_log import ClientLog
 from writebuffer.kafka.cluster import Cluster, Description
 from writebuffer.kafka.reader import KafkaReader
 from writebuffer.kafka.topic import Topic
 from writebuffer.kafka.url import KafkaUrl
+from writebuffer.kafka.watch import Watch
 from writebuffer.kafka.writer import KafkaWriter
 from writebuffer.proving import Breakable
 
@@ -50,6 +52,10 @@ class KafkaBackend:
         """
         if sequencers < 1:
             raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+        with self._cluster.held():
+            self._create(sequencers)
+
+    def _create(self, sequencers: int) -> None:
         try:
             found = self._cluster.describe()
         except BufferNotFound:
@@ -68,16 +74,22 @@ class KafkaBackend:
 
     def open_writer(self) -> KafkaWriter:
         """Also raises Misconfigured, for a topic that could lose what is acknowledged, with the setting to change."""
-        log = ClientLog(self._logger, topic=self._parsed.topic)
+        log = ClientLog(self._clock, self._logger, topic=self._parsed.topic)
         producer = self._producer(log)  # takes up to half a second to get its id; the questions below go on meanwhile
-        found = self._cluster.describe()
-        settings = self._checked_settings(found)
-        self._tell(found, settings)
+        with self._cluster.held():
+            found = self._cluster.describe()
+            settings = self._checked_settings(found)
+            self._tell(found, settings)
+            numbers = map(SequencerId, range(found.partitions))
+            newest = {number: Offset(self._cluster.written_offset(number) - 1) for number in numbers}
+            topic = self._topic(found)
+        watch = Watch(topic, newest, self._clock, self._logger)
         durability = promise.durability(settings, found.replicas)
-        return KafkaWriter(self._topic(found), producer, log, durability, self._clock, self._logger)
+        return KafkaWriter(topic, producer, watch, log, durability, self._clock, self._logger)
 
     def open_reader(self) -> KafkaReader:
-        return KafkaReader(self._topic(self._cluster.describe()), self._clock, self._logger)
+        with self._cluster.held():
+            return KafkaReader(self._topic(self._cluster.describe()), self._clock, self._logger)
 
     def beside(self, name: str) -> "KafkaBackend":
         """Another topic of the same cluster."""
@@ -86,8 +98,9 @@ class KafkaBackend:
 
     def delete(self) -> None:
         """Returns once the cluster knows the topic no more."""
-        if self._cluster.delete():
-            self._until(self._is_gone, "the topic is gone")
+        with self._cluster.held():
+            if self._cluster.delete():
+                self._until(self._is_gone, "the topic is gone")
 
     def break_writer(self, writer: Writer, cause: Exception) -> None:
         assert isinstance(writer, KafkaWriter)

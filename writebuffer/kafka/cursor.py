@@ -2,8 +2,9 @@
 
 The consumer fetches ahead; what it has fetched stands in `_ahead`, errors and ends of the partition in their places
 among the records, and the cursor moves only by what it takes from there. A seek drops the consumer: an old one would
-first sit out the long poll of its fetch. An empty batch is returned only after the broker named an end that is not
-above the cursor; in a poll that waits, the consumer's own word for that is enough.
+first sit out the long poll of its fetch. So does a lost connection, since the cluster may have lost records with it: a
+new consumer starts at the record that was returned last and has to meet it again. An empty batch is returned only after
+the broker named an end that is not above the cursor; in a poll that waits, the consumer's own word for that is enough.
 """
 
 import threading
@@ -11,17 +12,19 @@ import threading
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from common.clock import Clock
-from common.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable
+from common.errors import Forked, Misconfigured, PenstockError, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
 from writebuffer.checks import check_limits
 from writebuffer.contract import Batch, SequencedRecord
 from writebuffer.errors import Closed, OffsetInFuture, OffsetTrimmed
+from writebuffer.kafka import found
 from writebuffer.kafka.ahead import Ahead
-from writebuffer.kafka.client import ABSENT, ANSWER_S, AWAY, OUT_OF_RANGE, ClientLog, consumer_settings, translated
+from writebuffer.kafka.client import ANSWER_S, consumer_settings
+from writebuffer.kafka.client_log import ClientLog
+from writebuffer.kafka.failures import ABSENT, AWAY, OUT_OF_RANGE, translated
 from writebuffer.kafka.times import kafka_time_ms
 from writebuffer.kafka.topic import Topic
-from writebuffer.record import Record
 
 _IDLE_AGE_S = 5.0
 """How old the topic's identity may be while nothing comes. A broker that has gone is noticed before, by its
@@ -46,12 +49,16 @@ class KafkaCursor:
         self._topic = topic
         self._sequencer = sequencer
         self._clock = clock
-        self._log = ClientLog(logger, topic=topic.url.topic, sequencer=sequencer)
+        self._log = ClientLog(clock, logger, topic=topic.url.topic, sequencer=sequencer)
         self._busy = threading.Lock()
         """Held by a call: whoever closes the reader waits until the consumer is not in use."""
         self._closed = False
         self._consumer: Consumer | None = None
         self._ahead = Ahead()
+        self._last: SequencedRecord | None = None
+        """The record before the cursor, where it was returned."""
+        self._unmet = False
+        """Whether `_last` is to be met again, before what follows it."""
         self._unverified = False
         """Whether something was fetched since the topic's identity was looked at."""
         self._end_seen = -1
@@ -85,11 +92,12 @@ class KafkaCursor:
         """
         with self._busy:
             self._check_open()
-            before = self._offset
+            before, last = self._offset, self._last
             try:
                 self._stand_at(self._offset_at(time_ns))
             except PenstockError:
                 self._stand_at(before)
+                self._last = last
                 raise
 
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
@@ -128,15 +136,23 @@ class KafkaCursor:
 
     def _take(self, max_records: int, max_bytes: int) -> list[SequencedRecord]:
         """From what was fetched ahead; what stands between the records is met first when it is its turn."""
-        while not (taken := self._ahead.take(max_records, max_bytes)):
+        taken: list[SequencedRecord] = []
+        while not taken:
+            if self._unmet and (again := self._ahead.take(1, 1)):
+                self._meet_again(again[0])
+            if not self._unmet and (taken := self._ahead.take(max_records, max_bytes)):
+                break
             other = self._ahead.other()
             if other is None:
                 return []
             if other.error() is None:
-                raise self._corrupt(other)
+                if self._unmet:
+                    raise self._is_another("no record of penstock")
+                raise found.no_record(self._topic, self._sequencer, other)
             self._ahead.drop_other()
             self._meet(other)
-        self._offset = Offset(taken[-1].offset + 1)
+        self._last = taken[-1]
+        self._offset = Offset(self._last.offset + 1)
         return taken
 
     def _fetch(self, timeout_s: float) -> None:
@@ -152,7 +168,11 @@ class KafkaCursor:
         self._ahead.add(messages)
         self._unverified = bool(messages)
         if self._log.take_trouble():
+            if self._last and (messages or not self._unmet):
+                self._drop_consumer()
             self._topic.verify(0)
+        elif messages:
+            self._log.answered()
 
     def _meet(self, message: Message) -> None:
         """The end of the partition, or an error, now that it is its turn."""
@@ -162,6 +182,11 @@ class KafkaCursor:
         if code == KafkaError._PARTITION_EOF:
             end = message.offset()
             if end is not None and end >= self._offset:
+                if self._unmet:
+                    self._look_where_it_is()
+                    if self._last:
+                        raise self._is_another("nothing")
+                    return
                 self._end_seen = self._offset = Offset(end)  # past control records too
             return
         self._drop_consumer()
@@ -179,6 +204,17 @@ class KafkaCursor:
         if self._offset < now.first_offset:
             raise OffsetTrimmed(self._sequencer, self._offset, now.first_offset)
         self._check_not_behind(now.next_offset)
+        if self._last and self._last.offset < now.first_offset:
+            self._last = None
+            self._drop_consumer()
+
+    def _meet_again(self, first: SequencedRecord) -> None:
+        """The first record of a new consumer. Raises Forked where it is another than was returned there."""
+        if first != self._last:
+            self._look_where_it_is()
+            if self._last:
+                raise self._is_another(found.told(first))
+        self._unmet = False
 
     def _next_offset(self) -> Offset:
         next_offset = self._topic.next_offset(self._sequencer)
@@ -189,22 +225,16 @@ class KafkaCursor:
 
     def _check_not_behind(self, next_offset: Offset) -> None:
         if next_offset < self._offset:
-            raise Forked(
-                f"{self._place}: records were read up to {self._offset}, but the next offset is {next_offset}: the "
-                "cluster has lost acknowledged records (an unclean leader election, a disk); replay into a new store",
-                sequencer=self._sequencer,
-                asked=self._offset,
-                next_offset=next_offset,
-            )
+            raise found.end_before(self._topic, self._sequencer, self._offset, next_offset)
 
     def _waited_at_end(self, timeout_s: float) -> bool:
         return self._end_seen == self._offset and timeout_s >= _TRUSTED_WAIT_S
 
     def _offset_at(self, time_ns: int) -> Offset:
-        found = self._topic.offset_at(self._sequencer, kafka_time_ms(time_ns))
-        if found is None:
+        first_offset = self._topic.offset_at(self._sequencer, kafka_time_ms(time_ns))
+        if first_offset is None:
             return self._topic.next_offset(self._sequencer)
-        self._stand_at(found)
+        self._stand_at(first_offset)
         while records := self._poll(*_WALK, 0).records:
             for one in records:
                 if one.record.append_time_ns >= time_ns:
@@ -212,16 +242,19 @@ class KafkaCursor:
         return self._offset
 
     def _start_consumer(self) -> Consumer:
+        start = self._last.offset if self._last else self._offset
         try:
             consumer = Consumer(consumer_settings(self._topic.url, self._log))
-            consumer.assign([TopicPartition(self._topic.url.topic, self._sequencer, self._offset)])
+            consumer.assign([TopicPartition(self._topic.url.topic, self._sequencer, start)])
         except KafkaException as error:
             raise Misconfigured(f"{self._place}: librdkafka refuses the consumer's settings: {error}") from error
-        self._consumer = consumer
+        self._consumer, self._unmet = consumer, self._last is not None
         return consumer
 
     def _stand_at(self, offset: Offset) -> None:
         self._drop_consumer()
+        if self._last and offset != self._last.offset + 1:
+            self._last = None
         self._offset = offset
 
     def _drop_consumer(self) -> None:
@@ -240,18 +273,9 @@ class KafkaCursor:
     def _place(self) -> str:
         return self._topic.place(self._sequencer)
 
+    def _is_another(self, found_there: str) -> Forked:
+        assert self._last is not None
+        return found.another(self._topic, self._sequencer, self._last, found_there)
+
     def _unavailable(self, what: str) -> Unavailable:
         return Unavailable(f"{self._place}: {what}", sequencer=self._sequencer)
-
-    def _corrupt(self, message: Message) -> DataCorrupt:
-        offset, error = message.offset(), "it is no record of penstock"
-        try:
-            Record.from_bytes(message.value() or b"")
-        except DataCorrupt as raised:
-            error = raised.message
-        return DataCorrupt(
-            f"{self._place}: offset {offset}: {error}; something else writes to this topic, or a record was damaged: "
-            "seek past it and count what is missing",
-            sequencer=self._sequencer,
-            offset=offset,
-        )

@@ -13,6 +13,13 @@ from writebuffer.contract import Appended, AppendedRange
 from writebuffer.record import Record
 
 
+class _Standing(Future[Any]):
+    """A caller's cancel() changes nothing and cannot get in the way of the result."""
+
+    def cancel(self) -> bool:
+        return False
+
+
 class Delivery:
     """Resolves once every record that was handed to librdkafka has its report; reports come in order of offsets.
 
@@ -28,6 +35,7 @@ class Delivery:
         "_records",
         "_settle",
         "_single",
+        "_unplaced",
         "_unsent",
         "future",
         "sequencer",
@@ -41,7 +49,10 @@ class Delivery:
         *,
         single: bool,
     ) -> None:
-        """settle(delivery, last offset, failure): called once, or in a race twice, when nothing more will come."""
+        """settle(delivery, last offset, failure): called once, or in a race twice, when nothing more will come.
+
+        Without offset and failure all of it stands, but the broker did not say where.
+        """
         self.sequencer = sequencer
         self._records = records
         self._settle = settle
@@ -49,22 +60,23 @@ class Delivery:
         self._left = len(records)
         self._unsent = 0
         self._first = self._last = -1
+        self._unplaced = False
         self._failure: KafkaError | PenstockError | None = None
-        self.future: Future[Any] = Future()
-        # Running from the start: a caller's cancel() changes nothing and cannot get in the way of the result.
-        self.future.set_running_or_notify_cancel()
+        self.future: Future[Any] = _Standing()
 
     def reported(self, error: KafkaError | None, message: Message) -> None:
         """librdkafka's report for the next record."""
         self._left -= 1
-        if error is None:
-            self._last = message.offset()  # type: ignore[assignment]
+        if error is not None:
+            self._failure = self._failure or error
+        elif (offset := message.offset()) is None:  # the broker had it already, too long ago to know where
+            self._unplaced = True
+        else:
+            self._last = offset
             if self._first < 0:
-                self._first = self._last
-        elif self._failure is None:
-            self._failure = error
+                self._first = offset
         if self._left == self._unsent:
-            self._settle(self, Offset(self._last), self._failure)
+            self._settle(self, None if self._unplaced else Offset(self._last), self._failure)
 
     def stop(self, sent: int, error: PenstockError) -> None:
         """Only the first `sent` records were handed over, because of `error`."""
@@ -72,6 +84,9 @@ class Delivery:
         self._unsent = len(self._records) - sent
         if self._left == self._unsent:
             self._settle(self, None, error)
+
+    def newest(self) -> Record:
+        return self._records[-1]
 
     def stands(self) -> None:
         first = Appended(Offset(self._first), self._records[0].append_time_ns)

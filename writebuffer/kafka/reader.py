@@ -1,9 +1,8 @@
 """The Kafka backend's Reader: cursors over partitions, and answers about them."""
 
+import threading
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import InvalidStateError
-from contextlib import suppress
 
 from common.clock import Clock
 from common.ids import Offset, SequencerId
@@ -23,6 +22,8 @@ class KafkaReader:
         self._clock = clock
         self._logger = logger
         self._cursors: weakref.WeakSet[KafkaCursor] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._trimmed = False
 
     def sequencers(self) -> Sequence[SequencerId]:
         return [SequencerId(number) for number in range(self._topic.found.partitions)]
@@ -30,7 +31,8 @@ class KafkaReader:
     def reader(self, sequencer: SequencerId) -> KafkaCursor:
         self._check(sequencer)
         cursor = KafkaCursor(self._topic, sequencer, self._clock, self._logger)
-        self._cursors.add(cursor)
+        with self._lock:
+            self._cursors.add(cursor)
         return cursor
 
     def offsets(self, sequencer: SequencerId) -> Offsets:
@@ -49,15 +51,23 @@ class KafkaReader:
         A broker keeps the first offset in a file that it writes once a minute by default: after a crash the records
         removed last may be there again, and the first offset stands where it stood, until the next trim. They are the
         same records, below what their consumers have made durable. Raises Unavailable, Forked, Misconfigured.
+
+        Kafka tells no client how many bytes a partition has: the reader is not Measurable, and `keep_bytes` no limit.
         """
         self._check(sequencer)
+        if not self._trimmed:
+            self._trimmed = True
+            self._logger.info(
+                "history is kept by age only; keep_bytes has no effect on Kafka", topic=self._topic.url.topic
+            )
         return self._topic.trim(sequencer, before)
 
     def close(self) -> None:
         """Cursors raise Closed from now on, those that wait in a poll too."""
-        with suppress(InvalidStateError):  # closed before
-            self._topic.closed.set_result(None)
-        for cursor in list(self._cursors):
+        self._topic.close()
+        with self._lock:
+            cursors = list(self._cursors)
+        for cursor in cursors:
             cursor.close()
 
     def _check(self, sequencer: SequencerId) -> None:

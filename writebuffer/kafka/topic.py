@@ -6,8 +6,8 @@ topic can slip in before is bounded by the ages that its users give.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError, wait
+from contextlib import contextmanager, suppress
 
 from common.clock import Clock
 from common.errors import Forked, Unavailable
@@ -36,6 +36,13 @@ class Topic:
         self._clock = clock
         self._verified_s = clock.monotonic_s()
         self._forked: str | None = None
+        cluster.hold()
+
+    def close(self) -> None:
+        """Whoever waits here gets Closed. A second call does nothing."""
+        with suppress(InvalidStateError):
+            self.closed.set_result(None)
+            self._cluster.let_go()
 
     def identity(self, sequencer: SequencerId) -> str:
         return f"{self.found.topic_id}/{sequencer}"
@@ -69,6 +76,11 @@ class Topic:
     def next_offset(self, sequencer: SequencerId) -> Offset:
         with self._there():
             return self._cluster.next_offset(sequencer, self.closed)
+
+    def written_offset(self, sequencer: SequencerId) -> Offset:
+        """As next offset, but past the records of open transactions too."""
+        with self._there():
+            return self._cluster.written_offset(sequencer, self.closed)
 
     def offset_at(self, sequencer: SequencerId, time_ms: int) -> Offset | None:
         self.verify(ASKED_AGE_S)

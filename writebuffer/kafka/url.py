@@ -8,13 +8,13 @@ environment, so that a password need not stand in a command line; only such a UR
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from confluent_kafka import KafkaException, Producer
 
 from common.errors import Misconfigured
-from common.urls import redacted
+from common.urls import is_secret, redacted
 from writebuffer.record import RECORD_BYTES_MAX
 
 FORM = "kafka://host[:9092][,host2[:port]...]/topic[?librdkafka.property=value&...]"
@@ -38,6 +38,7 @@ _FIXED = {
 """What penstock sets, with the values that say the same."""
 _NOT_USED = re.compile(r"transactional\.id|group\.(?!id$).*|.*\.cb|.*_cb|default\.topic\.config|plugin\.library\.paths")
 _REASONS = {
+    "partitioner": "it is not used, since each append names its partition, the sequencer",
     "bootstrap.servers": "the hosts stand before the topic",
     "metadata.broker.list": "the hosts stand before the topic",
 }
@@ -54,7 +55,7 @@ class KafkaUrl:
     shown: str
     bootstrap: str
     topic: str
-    properties: Mapping[str, str]
+    properties: Mapping[str, str] = field(repr=False)
     replication: int | None
 
 
@@ -151,6 +152,9 @@ class _Reading:
     def _check(self, properties: Mapping[str, str]) -> None:
         for name, value in properties.items():
             self._check_allowed(name, value)
+        for name in ("delivery.timeout.ms", "message.timeout.ms"):
+            if properties.get(name) == "0":
+                raise self._wrong(f"has {name}=0, without end: an append would never fail; the default is 30000")
         size = properties.get("message.max.bytes", "")
         if size.isdecimal() and int(size) < RECORD_BYTES_MAX + FRAMING_BYTES:
             raise self._wrong(f"has message.max.bytes={size}; records need {RECORD_BYTES_MAX + FRAMING_BYTES}")
@@ -186,5 +190,4 @@ class _Unheard:
 def _shown_value(name: str, value: str) -> str:
     if value.startswith("env:"):
         return value
-    secret = name == "ssl.key.pem" or redacted(f"?{name}=x").endswith("***")
-    return "***" if secret else quote(value, safe="/:,;@")
+    return "***" if is_secret(name) else quote(value, safe="/:,;@")

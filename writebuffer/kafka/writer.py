@@ -1,8 +1,8 @@
 """The Kafka backend's Writer: one idempotent producer, and the thread that takes its delivery reports.
 
 An append is handed to librdkafka at the call, for the partition that is its sequencer; the idempotent producer keeps
-the order of what it delivers over all its retries. The thread sleeps while nothing is under way. While something is, it
-makes sure every second that the topic is still the one that was opened, before it acknowledges anything.
+the order of what it delivers over all its retries. The thread sleeps while nothing is under way. Reports are always
+taken; what they acknowledge is held while it is not sure that the topic is still the same (watch.py).
 
 A report of failure never says `written: no`: a message may have reached the broker although its answer did not come.
 What ends the producer (librdkafka's fatal errors: the broker has lost records of it, or forgot it) ends the thread, and
@@ -11,8 +11,7 @@ every call with it: another producer could not know what became of the first one
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError, wait
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -24,16 +23,20 @@ from common.logs import Logger
 from writebuffer.checks import check_append
 from writebuffer.contract import Appended, AppendedRange
 from writebuffer.errors import Closed, WriterDied
-from writebuffer.kafka.client import ABSENT, ClientLog, translated
+from writebuffer.kafka.client_log import ClientLog
 from writebuffer.kafka.delivery import Delivery
+from writebuffer.kafka.failures import ABSENT
 from writebuffer.kafka.times import kafka_time_ms
 from writebuffer.kafka.topic import Topic
+from writebuffer.kafka.watch import Watch
 from writebuffer.record import Record
 
-_VERIFY_AGE_S = 1.0
 _IDLE_S = 1.0
 """An idle thread looks up as often, for librdkafka's log lines."""
 _SLICE_S = 0.1
+_HELD_SLICE_S = 0.02
+_HELD_S_MAX = 30.0
+"""So long after a lost connection acknowledgements are held, until the cluster says whether it lost records."""
 _CLOSE_S = 30.0
 _PURGE_S = 5.0
 
@@ -42,21 +45,35 @@ class KafkaWriter:
     """Implements Writer and Durable. Any number of writers may append to a topic."""
 
     def __init__(
-        self, topic: Topic, producer: Producer, log: ClientLog, durability: str, clock: Clock, logger: Logger
+        self,
+        topic: Topic,
+        producer: Producer,
+        watch: Watch,
+        log: ClientLog,
+        durability: str,
+        clock: Clock,
+        logger: Logger,
     ) -> None:
         self._topic = topic
-        self._producer = producer
+        self._producer: Producer | None = producer
+        self._watch = watch
         self._log = log
         self._durability = durability
         self._clock = clock
         self._logger = logger
         self._under_way: set[Delivery] = set()
-        self._newest: dict[SequencerId, Offset] = {}
+        self._held: list[tuple[Delivery, Offset]] = []
+        self._held_s = 0.0
+        self._sure = False
+        """Whether what a report acknowledges may be told at once."""
+        self._heard = False
         self._wake = threading.Event()
         self._closed = False
         self._ended: Callable[[Written], PenstockError] | None = None
         self._break: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name=f"kafka-{topic.url.topic}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(producer,), name=f"kafka-{topic.url.topic}", daemon=True
+        )
         self._thread.start()
 
     def sequencers(self) -> Sequence[SequencerId]:
@@ -86,14 +103,12 @@ class KafkaWriter:
         self._closed = True
         self._wake.set()
         self._thread.join(_CLOSE_S)
-        if self._thread.is_alive():
-            self._producer.purge()
+        if self._thread.is_alive() and (producer := self._producer):
+            producer.purge()
             self._thread.join(_PURGE_S)
-        with suppress(InvalidStateError):
-            self._topic.closed.set_result(None)
+        self._topic.close()
         self._end(self._closed_error)
-        if not self._thread.is_alive():
-            del self._producer  # ends its connections and threads
+        self._producer = None  # with the last one that uses it, its connections and threads end
 
     def durability(self) -> str:
         return self._durability
@@ -125,85 +140,109 @@ class KafkaWriter:
         return True
 
     def _hand_over(self, delivery: Delivery, records: Sequence[Record]) -> None:
+        producer = self._producer
+        if producer is None:  # closed meanwhile
+            delivery.stop(0, self._closed_error("no"))
+            return
         topic, sequencer, sent = self._topic.url.topic, delivery.sequencer, 0
-        produce, reported = self._producer.produce, delivery.reported
+        produce, reported = producer.produce, delivery.reported
         try:
             for record in records:
                 time_ms = kafka_time_ms(record.append_time_ns)
                 produce(topic, record.to_bytes(), partition=sequencer, timestamp=time_ms, on_delivery=reported)
                 sent += 1
         except BufferError:
-            what = f"{self._place(sequencer)}: the local queue is full, the broker does not keep up; retry later"
+            what = f"{self._place(delivery)}: the local queue is full, the broker does not keep up; retry later"
             delivery.stop(sent, Unavailable(what, written="unknown" if sent else "no", sequencer=sequencer))
         except KafkaException as error:
             delivery.stop(sent, self._failed(delivery, error.args[0], "unknown" if sent else "no"))
 
-    def _run(self) -> None:
+    def _run(self, producer: Producer) -> None:
         try:
             while self._under_way or not self._closed:
-                self._step()
+                self._step(producer)
             self._end(self._closed_error)
         except BaseException as error:
             cause = error
             self._end(lambda written: self._died(cause, written))
-            self._producer.purge()
+            producer.purge()
             self._logger.error("the writer's thread died", topic=self._topic.url.topic, exc_info=error)
 
-    def _step(self) -> None:
+    def _step(self, producer: Producer) -> None:
         self._wake.clear()
         if not self._under_way and not self._closed and not self._break:
             self._wake.wait(_IDLE_S)
         if self._break:
             raise self._break
-        if self._under_way:
-            self._verify()
-        self._producer.poll(_SLICE_S if self._under_way else 0)
-        trouble = self._log.take_trouble()
-        if trouble and trouble.fatal():
-            raise KafkaException(trouble)
-
-    def _verify(self) -> None:
-        try:
-            self._topic.verify(_VERIFY_AGE_S)
-        except (Unavailable, Misconfigured):
-            return  # whoever waits hears it by the reports
+        waited_for = bool(self._under_way)
+        self._sure = waited_for and self._watch.is_sure()
+        if self._held:
+            self._release()
+        slice_s = _SLICE_S if self._sure else _HELD_SLICE_S
+        producer.poll(slice_s if waited_for else 0)
+        if self._heard:
+            self._heard = False
+            self._log.answered()
+        if self._log.take_trouble():
+            self._watch.doubt()
+        if fatal := self._log.fatal:
+            raise KafkaException(fatal)
 
     def _settle(self, delivery: Delivery, last: Offset | None, failure: KafkaError | PenstockError | None) -> None:
         """On the thread, or for what was not handed over whole on the caller's."""
-        self._under_way.discard(delivery)
-        if failure is None and last is not None:
-            failure = self._misplaced(delivery, last)
-            if isinstance(failure, Forked):
-                self._break = failure
-        if failure is None:
-            delivery.stands()
-        elif isinstance(failure, PenstockError):
-            delivery.fails(failure)
+        if failure is not None:
+            self._fail(delivery, failure)
+            return
+        self._heard = True
+        if last is None:
+            what = f"{self._place(delivery)}: the record stands, but the broker no longer knows at which offset"
+            self._fail(delivery, Unavailable(what, written="unknown", sequencer=delivery.sequencer))
+        elif self._sure and not self._held and not self._log.troubled:
+            self._acknowledge(delivery, last)
         else:
-            delivery.fails(self._failed(delivery, failure, "unknown"))
+            self._held_s = self._held_s if self._held else self._clock.monotonic_s()
+            self._held.append((delivery, last))
 
-    def _misplaced(self, delivery: Delivery, last: Offset) -> PenstockError | None:
-        sequencer = delivery.sequencer
-        if last < 0:
-            what = f"{self._place(sequencer)}: the record stands, but the broker no longer knows at which offset"
-            return Unavailable(what, written="unknown", sequencer=sequencer)
-        newest = self._newest.get(sequencer, Offset(-1))
-        if last <= newest:
-            return Forked(
-                f"{self._place(sequencer)}: a record was given offset {last}, after an earlier one had {newest}: the "
-                "topic was made again, or the cluster has lost acknowledged records; replay into a new store",
-                sequencer=sequencer,
-                offset=last,
-                newest=newest,
-            )
-        self._newest[sequencer] = last
-        return None
+    def _acknowledge(self, delivery: Delivery, last: Offset) -> None:
+        self._under_way.discard(delivery)
+        try:
+            self._watch.tell(delivery.sequencer, last, delivery.newest())
+        except Forked as error:
+            self._break = error
+            delivery.fails(error)
+        else:
+            delivery.stands()
+
+    def _release(self) -> None:
+        """Tell what was held, or that it was held for too long."""
+        if not self._sure and self._clock.monotonic_s() - self._held_s < _HELD_S_MAX:
+            return
+        held, self._held = self._held, []
+        for delivery, last in held:
+            if self._sure:
+                self._acknowledge(delivery, last)
+            else:
+                what = f"{self._place(delivery)}: a connection was lost, and whether the cluster lost records with it "
+                what += f"could not be made sure of for {_HELD_S_MAX:g} s"
+                self._fail(delivery, Unavailable(what, written="unknown", sequencer=delivery.sequencer))
+
+    def _fail(self, delivery: Delivery, failure: KafkaError | PenstockError) -> None:
+        self._under_way.discard(delivery)
+        delivery.fails(failure if isinstance(failure, PenstockError) else self._failed(delivery, failure, "unknown"))
 
     def _failed(self, delivery: Delivery, error: KafkaError, written: Written) -> PenstockError:
-        what = f"{self._place(delivery.sequencer)}: append"
+        """What one append meets asks no operator to stop the process: Misconfigured is Unavailable with its advice."""
+        what = f"{self._place(delivery)}: append"
         if error.code() in ABSENT:
             return Forked(f"{what}: the topic is there no more: {error.str()}", sequencer=delivery.sequencer)
-        return translated(self._log.explain(error), what, written=written, sequencer=delivery.sequencer)
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._break = self._break or KafkaException(self._log.fatal or error)
+            self._wake.set()
+            return self._died(self._break, written)
+        failure = self._log.failure(error, what, written=written, sequencer=delivery.sequencer)
+        if isinstance(failure, Misconfigured):
+            return Unavailable(failure.message, written=written, sequencer=delivery.sequencer)
+        return failure
 
     def _end(self, error: Callable[[Written], PenstockError]) -> None:
         """Fail what is pending, and what comes later; the first reason stays."""
@@ -224,8 +263,8 @@ class KafkaWriter:
     def _closed_error(self, written: Written) -> PenstockError:
         return Unavailable(f"{self._topic.url.shown}: the writer was closed", written=written)
 
-    def _place(self, sequencer: SequencerId) -> str:
-        return self._topic.place(sequencer)
+    def _place(self, delivery: Delivery) -> str:
+        return self._topic.place(delivery.sequencer)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -70,7 +70,7 @@ def open_stream(link: Link, sequencer: SequencerId, keys: Keys, url: str) -> tup
         raise _orphaned(sequencer, keys, url)
     raise BufferNotFound(
         f"{url}: sequencer {sequencer} has no state ({keys.state.decode()}): its creation was interrupted, or it was "
-        "deleted; `penstock up` or a router makes it again, empty, or `connect(url).create(sequencers)`",
+        "deleted; a new cluster's `penstock up` or router makes it, empty, or `connect(url).create(sequencers)`",
         url=url,
     )
 
