@@ -9,6 +9,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import structlog
 
 from common.ids import SequencerId
 from tests.support import kafka_server, redis_server
@@ -67,6 +70,15 @@ def records(count: int, payload_bytes: int) -> list[Record]:
         Record.of(RecordHeaders("application/octet-stream", "bench", producer_id, number, number), payload)
         for number in range(count)
     ]
+
+
+def kafka_settings(url: str, kind: str) -> dict[str, Any]:
+    """What penstock sets for a "producer" or "consumer" of the topic at `url`, for the bare client beside it."""
+    from writebuffer.kafka import client
+    from writebuffer.kafka.url import parse
+
+    parsed, log = parse(url), client.ClientLog(structlog.get_logger())
+    return client.producer_settings(parsed, log) if kind == "producer" else client.consumer_settings(parsed, log)
 
 
 def read_all(backend: Backend, count: int) -> int:

@@ -5,8 +5,9 @@ file     write + fdatasync of the same bytes, 256 KiB at a time, into a prealloc
 redis    redis-py: XADD of the same bytes in pipelines of 1 MiB, on the same server
 kafka    confluent-kafka: produce with a delivery callback for each record, the same settings, then flush
 
-Ours appends each record by itself and takes each future's result; what is in flight at once is bounded by 16 MiB. Raw
-and ours alternate, the first of them by turns; medians are over runs. Opening and closing is not measured.
+Ours, `single`: each record appended by itself, the result of each future taken. `many`: append_many of up to 1 MiB.
+What is in flight at once is bounded by 16 MiB. The three take turns; medians are over runs. Opening and closing is not
+measured.
 
     python -m bench.append [--buffers memory,file,redis,kafka] [--record-bytes 1000,50000,900000] [--runs 5] [--json]
 """
@@ -17,22 +18,25 @@ import tempfile
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench._buffers import NAMES, ONE, Place, place, records
+from bench._buffers import NAMES, ONE, Place, kafka_settings, place, records
 from bench._measure import MB, median, report
 from writebuffer.contract import Writer
 from writebuffer.record import Record
 
 IN_FLIGHT_BYTES = 16 * 2**20
 GROUP_BYTES = 256 * 2**10
-PIPELINE_BYTES = 2**20
+MANY_BYTES = 2**20
 RATIO_GOALS = {"memory": 0.5, "redis": 0.7, "kafka": 0.8}
 """The log's goal is one of groups of 256 KiB: bench.log_append."""
+MANY_GOALS = {"memory": 1_000_000}
+"""Records a second, of 1 KB."""
+SMALL_BYTES = 1000
 RAW_SPREAD_MAX = 1.6
 
 Act = Callable[[Sequence[Record]], object]
@@ -46,8 +50,6 @@ def main() -> None:
             with place(name, Path(folder) / name) as at:
                 for record_bytes in map(int, options.record_bytes.split(",")):
                     rows.append(_measured(at, record_bytes, options))
-                if name == "memory":
-                    rows.append(_append_many(at, options))
     lines = [f"medians of {options.runs} runs", *map(_line, rows)]
     report(lines, {"runs": options.runs, "rows": rows}, as_json=options.json)
 
@@ -55,66 +57,65 @@ def main() -> None:
 def _measured(at: Place, record_bytes: int, options: argparse.Namespace) -> dict[str, Any]:
     count = max(20, min(options.records_max, options.bytes // record_bytes))
     kept = records(count, record_bytes)
-    raw: list[float] = []
-    ours: list[float] = []
+    rates: dict[str, list[float]] = {"raw": [], "single": [], "many": []}
     for run in range(options.runs + 1):
-        with RAW[at.name](at) as raw_act, _writer(at) as our_act:
-            pair = [(raw, raw_act), (ours, our_act)]
-            for rates, act in pair if run % 2 else reversed(pair):
+        with RAW[at.name](at) as raw, _writer(at, _single) as single, _writer(at, _many) as many:
+            acts = deque([("raw", raw), ("single", single), ("many", many)])
+            acts.rotate(run)
+            for kind, act in acts:
                 os.sync()
                 started_s = time.perf_counter()
                 act(kept)
-                rates.append(count / (time.perf_counter() - started_s))
-    raw, ours = raw[1:], ours[1:]  # the first run warms caches and servers
+                if run:  # the first warms caches and servers
+                    rates[kind].append(count / (time.perf_counter() - started_s))
     to_mb = record_bytes / MB
     return {
         "buffer": at.name,
         "record_bytes": record_bytes,
         "records": count,
-        "raw_mb_per_s": round(median(raw) * to_mb, 1),
-        "mb_per_s": round(median(ours) * to_mb, 1),
-        "records_per_s": round(median(ours)),
-        "ratio": round(median([mine / limit for mine, limit in zip(ours, raw, strict=True)]), 2),
+        "raw_mb_per_s": round(median(rates["raw"]) * to_mb, 1),
+        "doubt": "the raw runs differ" if max(rates["raw"]) > RAW_SPREAD_MAX * min(rates["raw"]) else "",
         "goal": RATIO_GOALS.get(at.name),
-        "doubt": "the raw runs differ" if max(raw) > RAW_SPREAD_MAX * min(raw) else "",
+        "many_goal": MANY_GOALS.get(at.name) if record_bytes == SMALL_BYTES else None,
+    } | {
+        kind: {
+            "mb_per_s": round(median(rates[kind]) * to_mb, 1),
+            "records_per_s": round(median(rates[kind])),
+            "ratio": round(median([ours / raw for ours, raw in zip(rates[kind], rates["raw"], strict=True)]), 2),
+        }
+        for kind in ("single", "many")
     }
 
 
-def _append_many(at: Place, options: argparse.Namespace) -> dict[str, Any]:
-    kept = records(100_000, 100)
-    rates = []
-    for _ in range(options.runs):
-        writer = at.fresh().open_writer()
-        started_s = time.perf_counter()
-        for start in range(0, len(kept), 1000):
-            writer.append_many(ONE, kept[start : start + 1000]).result()
-        rates.append(len(kept) / (time.perf_counter() - started_s))
-        writer.close()
-    return {"buffer": at.name, "append_many_records_per_s": round(median(rates)), "goal": 1_000_000}
-
-
 @contextmanager
-def _writer(at: Place) -> Iterator[Act]:
+def _writer(at: Place, append: Callable[[Writer, Sequence[Record]], None]) -> Iterator[Act]:
     writer = at.fresh().open_writer()
     writer.append(ONE, records(1, 100)[0]).result(30)  # makes files, connects, asks for a producer id
     try:
-        yield lambda kept: _append(writer, kept)
+        yield lambda kept: append(writer, kept)
     finally:
         writer.close()
 
 
-def _append(writer: Writer, kept: Sequence[Record]) -> None:
+def _single(writer: Writer, kept: Sequence[Record]) -> None:
+    _await((len(one), writer.append(ONE, one)) for one in kept)
+
+
+def _many(writer: Writer, kept: Sequence[Record]) -> None:
+    _await((sum(map(len, group)), writer.append_many(ONE, group)) for group in _groups(kept, MANY_BYTES))
+
+
+def _await(appends: Iterable[tuple[int, Future[Any]]]) -> None:
+    """Take the result of every future; at most IN_FLIGHT_BYTES are under way when the next append is called."""
     waiting: deque[tuple[int, Future[Any]]] = deque()
     in_flight = 0
-    for one in kept:
-        waiting.append((len(one), writer.append(ONE, one)))
-        in_flight += len(one)
-        while in_flight > IN_FLIGHT_BYTES or waiting[0][1].done():
-            size, future = waiting.popleft()
-            future.result(60)
-            in_flight -= size
-            if not waiting:
-                break
+    for size, future in appends:
+        waiting.append((size, future))
+        in_flight += size
+        while waiting and (in_flight > IN_FLIGHT_BYTES or waiting[0][1].done()):
+            done_size, done = waiting.popleft()
+            done.result(60)
+            in_flight -= done_size
     for _, future in waiting:
         future.result(60)
 
@@ -138,7 +139,7 @@ def _raw_file(at: Place) -> Iterator[Act]:
     def act(kept: Sequence[Record]) -> None:
         position = 0
         for group in _groups(kept, GROUP_BYTES):
-            position += os.pwritev(descriptor, group, position)
+            position += os.pwritev(descriptor, [one.to_bytes() for one in group], position)
             os.fdatasync(descriptor)
 
     os.posix_fallocate(descriptor, 0, 256 * 2**20)
@@ -156,10 +157,10 @@ def _raw_redis(at: Place) -> Iterator[Act]:
     stream = uuid.uuid4().hex
 
     def act(kept: Sequence[Record]) -> None:
-        for group in _groups(kept, PIPELINE_BYTES):
+        for group in _groups(kept, MANY_BYTES):
             pipeline = client.pipeline(transaction=False)
-            for data in group:
-                pipeline.xadd(stream, {b"r": data})
+            for one in group:
+                pipeline.xadd(stream, {b"r": one.to_bytes()})
             pipeline.execute()
 
     client.ping()
@@ -174,10 +175,9 @@ def _raw_redis(at: Place) -> Iterator[Act]:
 def _raw_kafka(at: Place) -> Iterator[Act]:
     from confluent_kafka import Producer
 
-    from writebuffer.kafka.client import producer_properties
-
-    topic = at.fresh().url.rpartition("/")[2]
-    producer = Producer(producer_properties(at.server))
+    url = at.fresh().url
+    topic = url.rpartition("/")[2]
+    producer = Producer(kafka_settings(url, "producer"))
     delivered = []
 
     def on_delivery(error: object, message: Any) -> None:
@@ -203,11 +203,11 @@ def _raw_kafka(at: Place) -> Iterator[Act]:
 RAW = {"memory": _raw_future, "file": _raw_file, "redis": _raw_redis, "kafka": _raw_kafka}
 
 
-def _groups(kept: Sequence[Record], group_bytes: int) -> Iterator[list[bytes]]:
-    group: list[bytes] = []
+def _groups(kept: Sequence[Record], group_bytes: int) -> Iterator[list[Record]]:
+    group: list[Record] = []
     size = 0
     for one in kept:
-        group.append(one.to_bytes())
+        group.append(one)
         size += len(one)
         if size >= group_bytes:
             yield group
@@ -217,15 +217,15 @@ def _groups(kept: Sequence[Record], group_bytes: int) -> Iterator[list[bytes]]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    if "append_many_records_per_s" in row:
-        return (
-            f"{row['buffer']:<7} append_many {row['append_many_records_per_s']:>12,} records/s  (goal {row['goal']:,})"
-        )
     goal = f" (goal {row['goal']})" if row["goal"] else ""
+    many_goal = f" (goal {row['many_goal']:,})" if row["many_goal"] else ""
+    single, many = row["single"], row["many"]
     doubt = f"  NOT USABLE: {row['doubt']}" if row["doubt"] else ""
     return (
-        f"{row['buffer']:<7}{row['record_bytes']:>8} B {row['mb_per_s']:>9.1f} MB/s {row['records_per_s']:>8,} rec/s"
-        f"  raw {row['raw_mb_per_s']:>9.1f} MB/s  ratio {row['ratio']:.2f}{goal}{doubt}"
+        f"{row['buffer']:<7}{row['record_bytes']:>8} B  raw {row['raw_mb_per_s']:>8.1f} MB/s{goal}"
+        f"  single {single['mb_per_s']:>8.1f} MB/s {single['records_per_s']:>8,} rec/s ratio {single['ratio']:.2f}"
+        f"  many {many['mb_per_s']:>8.1f} MB/s {many['records_per_s']:>10,} rec/s{many_goal} ratio {many['ratio']:.2f}"
+        f"{doubt}"
     )
 
 

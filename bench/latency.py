@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench._buffers import ONE, Place, place, records
+from bench._buffers import ONE, Place, kafka_settings, place, records
 from bench._measure import report
 
 RATIO_GOAL = 2.0
@@ -141,10 +141,9 @@ def _raw_redis(at: Place, data: bytes) -> Iterator[Act]:
 def _raw_kafka(at: Place, data: bytes) -> Iterator[Act]:
     from confluent_kafka import Producer
 
-    from writebuffer.kafka.client import producer_properties
-
-    topic = at.fresh().url.rpartition("/")[2]
-    producer = Producer(producer_properties(at.server))
+    url = at.fresh().url
+    topic = url.rpartition("/")[2]
+    producer = Producer(kafka_settings(url, "producer"))
 
     def act() -> None:
         delivered: list[object] = []

@@ -5,7 +5,8 @@ file     a copy of the same bytes in memory (memcpy); the file is in the page ca
 redis    redis-py: XRANGE of the same entries, 1 MiB at a time
 kafka    confluent-kafka: consume() with the same settings from the same offset
 
-Raw and ours alternate; medians are over runs. Opening is not measured, the first fetch is.
+Raw and ours alternate; medians are over runs. Opening a reader is not measured, the first fetch is; a Kafka consumer
+is opened by the first fetch.
 
     python -m bench.read [--buffers memory,file,redis,kafka] [--record-bytes 1000,50000,900000] [--runs 5] [--json]
 """
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench._buffers import NAMES, ONE, Place, append_all, place, records
+from bench._buffers import NAMES, ONE, Place, append_all, kafka_settings, place, records
 from bench._measure import MB, median, report
 from writebuffer.contract import Backend
 
@@ -102,12 +103,10 @@ def _raw_redis(at: Place, backend: Backend, count: int, record_bytes: int) -> fl
 def _raw_kafka(at: Place, backend: Backend, count: int, record_bytes: int) -> float:
     from confluent_kafka import Consumer, TopicPartition
 
-    from writebuffer.kafka.client import consumer_properties
-
-    consumer = Consumer(consumer_properties(at.server))
-    consumer.assign([TopicPartition(backend.url.rpartition("/")[2], 0, 0)])
     read = 0
     started_s = time.perf_counter()
+    consumer = Consumer(kafka_settings(backend.url, "consumer"))
+    consumer.assign([TopicPartition(backend.url.rpartition("/")[2], 0, 0)])
     while read < count:
         read += sum(1 for message in consumer.consume(POLL_RECORDS, 0.1) if not message.error())
     elapsed_s = time.perf_counter() - started_s

@@ -6,11 +6,14 @@ through a Reader, never both by one object; a Backend (connect.py gives one for 
 Rules (the conformance suite proves them on every backend):
 - Offsets strictly increase within a sequencer and are never reused, also not after trimming everything or a restart.
 - A future of `append` resolves only once the record is durable by the backend's stated rule (`Durable.durability`).
-  Of the appends of one writer, those that succeed keep their order. A failure says `written: no | unknown`.
+  Of the appends of one writer to one sequencer, those that succeed keep their order, and their futures resolve in it.
+  A failure says `written: no | unknown`.
 - `poll` returns only durable records, as soon as one is there. A cursor moves only past records it has returned and
   offsets that can hold none. Cursors share nothing.
 - `seek(next)` is legal and waits; `seek(next + 1)` raises OffsetInFuture; below first raises OffsetTrimmed, at the seek
   or at the next poll. Nothing is ever skipped silently. After an error the cursor stands where it stood.
+- A buffer that was deleted is over for whoever had it open, also where another was made at its URL: writers and
+  cursors opened before get Forked. They neither write into the new one nor return a record of it.
 - A backend whose own thread dies fails every pending and later call, no future hangs: with the cause where that is
   DataCorrupt or Forked, else with WriterDied. Stop and start again: this writer answers nothing any more.
 - Futures are concurrent.futures.Future; callbacks run on the backend's thread and must be short; cancelling one changes
@@ -43,8 +46,9 @@ class AppendedRange:
     last: Appended
 
 
-@dataclass(frozen=True, slots=True)
-class SequencedRecord:
+class SequencedRecord(NamedTuple):
+    """A record and where it stands. A tuple: one is made for each record that is read."""
+
     offset: Offset
     record: Record
 
