@@ -135,7 +135,9 @@ def _folder(url: str, rest: str) -> str:
     if folder is None:
         host = rest[2:].partition("/")[0]
         raise _half_right(
-            url, f"has {host!r} where a host would stand; three slashes begin an absolute folder", _FORMS["file"]
+            url,
+            f"names a host, {host!r}; a folder is absolute and of this machine, behind three slashes",
+            _FORMS["file"],
         )
     missing = _missing(folder)
     if sign := re.search("[?#]", missing):
@@ -162,7 +164,7 @@ def _half_right(url: str, why: str, meant: str) -> Misconfigured:
 
 
 def _unknown(url: str, why: str) -> Misconfigured:
-    forms = ["memory:", *(_FORMS[scheme] for scheme in ("memory", "file", "redis", "kafka"))]
+    forms = ["memory:", *_FORMS.values()]
     forms += [f"{scheme}:…" for scheme in _known() if scheme not in _FORMS]
     shown = redacted(url)
     return Misconfigured(f"write buffer URL {shown!r} {why}; it is one of: {', '.join(forms)}", url=shown)

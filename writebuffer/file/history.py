@@ -133,8 +133,8 @@ class History:
         if self.segments.names:
             name = self.segments.names[-1]
             return DataCorrupt(
-                f"{self._place}: offset {offset} was durable, but {name} at byte 0: no valid segment header. Nothing was "
-                "cut; restore the segment from a copy of this very log",
+                f"{self._place}: offset {offset} was durable, but {name} at byte 0: no valid segment header. Nothing "
+                "was cut; restore the segment from a copy of this very log",
                 sequencer=sequencer,
                 segment=str(name),
                 at_byte=0,
