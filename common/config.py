@@ -61,7 +61,9 @@ class RetentionConfig:
     """How much persisted history stays in the write buffer, for replays. The owner of the buffer trims the rest."""
 
     keep_age_s: float = setting(86_400.0, "Persisted records stay in the write buffer this long, for replays.")
-    keep_bytes: int = setting(10 * 1024 * MIB, "Of persisted records each sequencer keeps about this much at most (not on Kafka, which tells no size).")
+    keep_bytes: int = setting(
+        10 * 1024 * MIB, "Of persisted records each sequencer keeps about this much at most (Kafka tells no size)."
+    )
     trim_interval_s: float = setting(60.0, "How often the write buffer is trimmed to these two.")
 
     def __post_init__(self) -> None:

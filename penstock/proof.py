@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import IO, Any
@@ -53,6 +53,8 @@ class Found:
     powers: list[str]
     hooks: list[str]
     cases: list[Case] = field(default_factory=list)
+    ended: str = ""
+    """Why there are no more cases, where the run ended before it was through."""
 
     @classmethod
     def of(cls, subject: Subject) -> "Found":
@@ -73,8 +75,8 @@ class Found:
         return {group: cases for group, cases in found.items() if cases}
 
     def holds(self) -> bool:
-        """Something was shown, and nothing failed. What was not run was not shown."""
-        return self.counts()[PASSED] > 0 and self.counts()[FAILED] == 0
+        """Something was shown, and nothing failed, to the end. What was not run was not shown."""
+        return self.counts()[PASSED] > 0 and self.counts()[FAILED] == 0 and not self.ended
 
 
 class Suite:
@@ -137,6 +139,19 @@ class Suite:
             raise PenstockError(f"the suite ended by itself{_after(told, planned)} ({_ending(code)}): {_last(said)}")
 
 
+def follow(suite: Suite, found: Mapping[str, Found]) -> Iterator[Case]:
+    """Its cases, each kept in `found` by its URL. Raises what they raise; by then `found` says so too."""
+    try:
+        for case in suite.cases():
+            found[case.url].cases.append(case)
+            yield case
+    except (PenstockError, KeyboardInterrupt) as error:
+        begun = sum(1 for one in found.values() if one.cases)
+        for one in list(found.values())[max(0, begun - 1) :]:
+            one.ended = str(error) or "interrupted"
+        raise
+
+
 def text_of_group(group: str, cases: Sequence[Case]) -> str:
     """One line: how many passed, failed, and were not run, with the reason."""
     counts = Counter(case.outcome for case in cases)
@@ -155,7 +170,7 @@ def text_of_failures(found: Found) -> str:
 def text_of_totals(found: Found) -> str:
     counts = found.counts()
     total = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (PASSED, FAILED, NOT_RUN))
-    return f"{len(found.cases)} cases: {total}, in {found.seconds():.1f} s"
+    return f"{len(found.cases)} cases{' before it ended' if found.ended else ''}: {total}, in {found.seconds():.1f} s"
 
 
 def text_of_powers(found: Found) -> str:
@@ -178,6 +193,7 @@ def _json_of(found: Found) -> dict[str, Any]:
         "powers": found.powers,
         "hooks": found.hooks,
         "holds": found.holds(),
+        "ended": found.ended,
         "cases": len(found.cases),
         **_json_counts(found.cases),
         "seconds": round(found.seconds(), 3),

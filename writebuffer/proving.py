@@ -15,9 +15,9 @@ class Provable(Backend, Protocol):
     def beside(self, name: str) -> "Provable":
         """Another buffer at the same place, named after this one and `name`; nothing is made yet.
 
-        Its `url` opens it from other processes too, where it is Durable. It may differ in size from what serves in
-        production (smaller segments, say), so that a proof of a few megabytes meets every edge, and may offer the hooks
-        below.
+        Where it is Durable, the same name gives the same buffer in every process; so does its `url`, which lacks only
+        a password. It may differ in size from what serves in production (smaller segments, say), so that a proof of a
+        few megabytes meets every edge, and may offer the hooks below.
         """
         ...
 
@@ -34,6 +34,13 @@ class HoldsBack(Protocol):
         """From now on nothing that is appended becomes durable."""
         ...
 
+    def await_held(self, timeout_s: float) -> None:
+        """Return once the first record appended since is as far as it gets without being durable. Raises Unavailable.
+
+        What a broken backend shows or acknowledges too early is there to be seen by then, without waiting for it.
+        """
+        ...
+
     def release(self) -> None:
         """What was held back becomes durable now; hold nothing any more."""
         ...
@@ -41,8 +48,15 @@ class HoldsBack(Protocol):
 
 @runtime_checkable
 class Breakable(Protocol):
-    """A backend whose writers' own threads can be made to die."""
+    """A backend whose writers' own threads can be made to die.
+
+    There is no such hook for readers: no backend of ours has a thread for one, its polls run on their caller's thread
+    and raise there what they meet. A backend whose readers have a thread has to show besides that a poll ends with it.
+    """
 
     def break_writer(self, writer: Writer, cause: Exception) -> None:
-        """The thread of `writer` (opened through this object) dies of `cause` at its next step."""
+        """The thread of `writer` (opened through this object) dies of `cause` at its next step.
+
+        Where the backend also HoldsBack: before it acknowledges anything of what is held back.
+        """
         ...

@@ -9,7 +9,7 @@ import click
 from penstock import exit_codes
 
 if TYPE_CHECKING:
-    from penstock.proof import Found, Suite
+    from penstock.proof import Case, Found, Suite
 
 
 @click.command()
@@ -47,7 +47,7 @@ def command(
 
     The exit code is 0 when nothing failed and 1 when something did, or when nothing at all was shown.
     """
-    from penstock.proof import Found, Suite, require_pytest, to_json
+    from penstock.proof import Found, Suite, require_pytest
     from writebuffer.conformance.subject import Subject
 
     _check_groups(groups)
@@ -55,14 +55,7 @@ def command(
     subjects = [Subject(url, backend) for url in dict.fromkeys(urls)]
     found = {one.url: one for one in map(Found.of, subjects)}
     suite = Suite(subjects, groups=groups, keyword=keyword, patience_s=patience_s)
-    if as_json:
-        import json
-
-        for case in suite.cases():
-            found[case.url].cases.append(case)
-        click.echo(json.dumps(to_json(list(found.values()))))
-    else:
-        _print(suite, found)
+    (_print_json if as_json else _print)(suite, found)
     sys.exit(exit_codes.OK if all(one.holds() for one in found.values()) else exit_codes.FAILED)
 
 
@@ -74,19 +67,63 @@ def _check_groups(groups: Sequence[str]) -> None:
             raise click.BadParameter(f"{group!r} is none of: {', '.join(GROUPS)}", param_hint="--group")
 
 
+def _print_json(suite: "Suite", found: "dict[str, Found]") -> None:
+    """One object at the end, also where the run ended before it was through."""
+    import json
+
+    from penstock.proof import follow, to_json
+
+    try:
+        for _ in follow(suite, found):
+            pass
+    finally:
+        click.echo(json.dumps(to_json(list(found.values()))))
+
+
 def _print(suite: "Suite", found: "dict[str, Found]") -> None:
     """Group by group while it runs, then the failures and totals of each write buffer."""
-    from itertools import groupby
+    from penstock.proof import follow
 
-    from penstock import proof
+    report = _Report(found)
+    try:
+        for case in follow(suite, found):
+            report.add(case)
+    finally:
+        report.finish_buffer()
 
-    for url, cases in groupby(suite.cases(), key=lambda case: case.url):
-        one = found[url]
-        click.echo(proof.text_of_powers(one))
-        for group, members in groupby(cases, key=lambda case: case.group):
-            through = list(members)
-            one.cases += through
-            click.echo(proof.text_of_group(group, through))
-        if failures := proof.text_of_failures(one):
+
+class _Report:
+    """Prints a group once it is through, and a write buffer's failures and totals once its last group is."""
+
+    def __init__(self, found: "dict[str, Found]") -> None:
+        self._found = found
+        self._url = ""
+        self._group: list[Case] = []
+
+    def add(self, case: "Case") -> None:
+        from penstock.proof import text_of_powers
+
+        if case.url != self._url:
+            self.finish_buffer()
+            click.echo(text_of_powers(self._found[case.url]))
+        elif case.group != self._group[0].group:
+            self._finish_group()
+        self._url = case.url
+        self._group.append(case)
+
+    def finish_buffer(self) -> None:
+        from penstock.proof import text_of_failures, text_of_totals
+
+        if not self._url:
+            return
+        self._finish_group()
+        one = self._found[self._url]
+        if failures := text_of_failures(one):
             click.echo(f"\n{failures}\n")
-        click.echo(f"  {proof.text_of_totals(one)}\n")
+        click.echo(f"  {text_of_totals(one)}\n")
+
+    def _finish_group(self) -> None:
+        from penstock.proof import text_of_group
+
+        click.echo(text_of_group(self._group[0].group, self._group))
+        self._group = []

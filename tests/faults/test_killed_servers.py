@@ -4,8 +4,8 @@ The writer lives on and sends what failed again, the same producer and sequence;
 stands twice is then marked by its headers, and nothing that was acknowledged is missing.
 """
 
-import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ import pytest
 
 from common.errors import Unavailable
 from common.ids import SequencerId
+from tests.support.acting import Acting
 from tests.support.buffer_records import read_all, record
 from tests.support.campaign import campaign, rounds
 from tests.support.figures import record_figure
@@ -23,6 +24,7 @@ from tests.support.wait import wait_until
 from writebuffer.connect import connect
 from writebuffer.contract import Appended, Backend, Writer
 from writebuffer.errors import WriterDied
+from writebuffer.record import Record
 
 KILLS = 3
 KILLS_IN_CAMPAIGN = max(1, 2 * rounds() // 5)
@@ -30,7 +32,7 @@ IN_FLIGHT = 16
 ONE = SequencerId(0)
 
 
-class Load:
+class Load(Acting):
     """Appends numbered records on a thread, at most IN_FLIGHT unresolved; what fails is appended again."""
 
     def __init__(self, backend: Backend) -> None:
@@ -39,13 +41,7 @@ class Load:
         self.sent_again = 0
         self._backend = backend
         self._writer = backend.open_writer()
-        self._stopped = threading.Event()
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="load")
-
-    def __enter__(self) -> "Load":
-        self._thread.start()
-        return self
+        super().__init__("load")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -57,8 +53,7 @@ class Load:
 
     def finish(self) -> None:
         """Begin nothing more, and return when what was begun is acknowledged."""
-        self._stopped.set()
-        self._thread.join(120)
+        self.stop(120)
 
     def await_progress(self, more: int = 50) -> None:
         before = len(self.acknowledged)
@@ -70,16 +65,13 @@ class Load:
         )
 
     def _run(self) -> None:
-        try:
-            number = 0
-            waiting: deque[tuple[int, Future[Appended]]] = deque()
-            while waiting or not self._stopped.is_set():
-                while len(waiting) < IN_FLIGHT and not self._stopped.is_set():
-                    waiting.append((number, self._writer.append(ONE, record(number, 1000))))
-                    number += 1
-                self._settle(*waiting.popleft(), waiting)
-        except Exception as error:  # noqa: BLE001  raised where the test leaves the block
-            self._error = error
+        number = 0
+        waiting: deque[tuple[int, Future[Appended]]] = deque()
+        while waiting or not self._stopped.is_set():
+            while len(waiting) < IN_FLIGHT and not self._stopped.is_set():
+                waiting.append((number, self._writer.append(ONE, _sent(number))))
+                number += 1
+            self._settle(*waiting.popleft(), waiting)
 
     def _settle(self, number: int, future: "Future[Appended]", waiting: "deque[tuple[int, Future[Appended]]]") -> None:
         try:
@@ -91,7 +83,7 @@ class Load:
         except Unavailable:
             self._stopped.wait(0.05)
         self.sent_again += 1
-        waiting.appendleft((number, self._writer.append(ONE, record(number, 1000))))
+        waiting.appendleft((number, self._writer.append(ONE, _sent(number))))
 
     def _reopened(self) -> Writer:
         return wait_until(lambda: _opened(self._backend), timeout_s=60, what="the writer opens again")
@@ -117,13 +109,47 @@ def kill_server(server: Server, kills: int) -> str:
         load.finish()
         found = read_all(backend)
         tail.await_offset(found[-1][0] + 1)
-    standing = {offset: one.headers.producer_sequence for offset, one in found}
-    missing = {number: offset for number, offset in load.acknowledged.items() if standing.get(offset) != number}
-    assert not missing
-    assert set(standing.values()) == set(load.acknowledged), "records that were never sent, or sent and never settled"
+    check(load.acknowledged, [(offset, one.to_bytes()) for offset, one in found])
     assert tail.seen == [(offset, one.to_bytes()) for offset, one in found]
-    doubled = len(standing) - len(set(standing.values()))
+    doubled = len(found) - len(load.acknowledged)
     return f"{len(load.acknowledged)} acknowledged, {load.sent_again} sent again, {doubled} stand twice, marked so"
+
+
+def check(acknowledged: dict[int, int], found: Sequence[tuple[int, bytes]]) -> None:
+    """Byte by byte: each record stands where it was acknowledged, and nothing else does but what repeats one of them.
+
+    What stands twice is marked so: its bytes, with producer and sequence in them, are those of the first.
+    """
+    standing = dict(found)
+    sent = {number: _sent(number).to_bytes() for number in acknowledged}
+    lost = {number: offset for number, offset in acknowledged.items() if standing.get(offset) != sent[number]}
+    assert not lost, f"acknowledged, and missing or different: {lost}"
+    assert len(standing) == len(found)
+    foreign = [offset for offset, one in found if one not in set(sent.values())]
+    assert not foreign, f"never sent, or sent and never acknowledged, or changed: offsets {foreign}"
+
+
+def _sent(number: int) -> Record:
+    return record(number, 1000)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda sent: _sent(sent).to_bytes()[:-1] + b"x",
+        lambda sent: record(sent, 999).to_bytes(),
+        lambda sent: _sent(sent + 1).to_bytes(),
+    ],
+    ids=["another byte", "shorter", "another sequence"],
+)
+def test_the_check_sees_a_repeat_that_is_not_marked(changed: Callable[[int], bytes]) -> None:
+    """One that differs from the record it repeats in any byte of payload or header; an equal one is let pass."""
+    found = [(0, _sent(0).to_bytes()), (1, _sent(0).to_bytes())]
+    check({0: 0}, found)
+    with pytest.raises(AssertionError, match="offsets"):
+        check({0: 0}, [*found, (2, changed(0))])
+    with pytest.raises(AssertionError, match="missing or different"):
+        check({0: 0}, [(0, changed(0))])
 
 
 @pytest.mark.timeout(180)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import log_process
-from tests.support.buffer_records import read_all
+from tests.support.buffer_records import read_all, record
 from tests.support.campaign import campaign, rounds
 from tests.support.figures import record_figure
 from tests.support.tail import Tail
@@ -18,6 +18,8 @@ KILLS = 12
 KILLS_IN_CAMPAIGN = 4 * rounds()
 LIFE = 1_000_000
 """Life n of the writer numbers its records from n * LIFE."""
+PAYLOAD_BYTES = 2000
+"""As log_process sends them."""
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def kill_writers(url: str, kills: int) -> int:
             acknowledged |= dict(log_process.lines(process, LIFE))
             process.wait()
         backend.open_writer().close()  # a log's newest batches count again once it was opened
-        found = [(offset, one) for offset, one in read_all(backend)]
+        found = read_all(backend)
         tail.await_offset(found[-1][0] + 1)
     check(acknowledged, found)
     assert tail.seen == [(offset, one.to_bytes()) for offset, one in found]
@@ -47,8 +49,9 @@ def kill_writers(url: str, kills: int) -> int:
 
 
 def check(acknowledged: dict[int, int], found: list[tuple[int, Record]]) -> None:
-    """Acknowledged records stand at their offsets; each writer's records are the first it sent, in order, once."""
+    """Acknowledged records stand at their offsets; each writer's are the first it sent, in order, once, to the byte."""
     numbers = {offset: one.headers.producer_sequence for offset, one in found}
+    assert [one for _, one in found] == [record(number, PAYLOAD_BYTES) for number in numbers.values()]
     assert {offset: numbers.get(offset) for offset in acknowledged} == acknowledged
     assert list(numbers) == sorted(numbers)
     lives: dict[int, list[int]] = {}

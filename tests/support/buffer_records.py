@@ -1,21 +1,20 @@
-"""Records for tests of write buffers: small, distinguishable, and with every header set; and reading them back."""
+"""Records for tests of write buffers, those of the conformance suite; and reading them back."""
 
 from collections.abc import Iterable
 
 from common.clock import SystemClock
 from common.ids import SequencerId
+from writebuffer.conformance import samples
+from writebuffer.conformance.samples import PRODUCER, TRACE_PARENT, number_of
 from writebuffer.contract import Backend, Cursor
-from writebuffer.record import Record, RecordHeaders
+from writebuffer.record import Record
 
-PRODUCER = bytes(range(16))
-TRACE_PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+__all__ = ["PRODUCER", "TRACE_PARENT", "numbers", "read_all", "read_from", "record", "record_of_bytes", "records"]
 
 
 def record(number: int, payload_bytes: int = 20, *, time_ns: int | None = None) -> Record:
-    """A record that says its `number` in sequence and payload; its append time is the number by default."""
-    append_time_ns = number if time_ns is None else time_ns
-    headers = RecordHeaders("application/octet-stream", "metrics", PRODUCER, number, append_time_ns, TRACE_PARENT)
-    return Record.of(headers, (b"%d:" % number).ljust(payload_bytes, b"."))
+    """As in the suite, but its append time is the number by default, which is easy to seek by."""
+    return samples.record(number, payload_bytes, time_ns=number if time_ns is None else time_ns)
 
 
 def records(numbers: Iterable[int], payload_bytes: int = 20) -> list[Record]:
@@ -24,12 +23,11 @@ def records(numbers: Iterable[int], payload_bytes: int = 20) -> list[Record]:
 
 def record_of_bytes(total_bytes: int) -> Record:
     """A record of exactly that many bytes, header block included."""
-    block = record(0).header_block
-    return Record(block, bytes(total_bytes - len(block)))
+    return record(0, total_bytes - len(record(0).header_block))
 
 
 def numbers(found: Iterable[Record]) -> list[int]:
-    return [one.headers.producer_sequence for one in found]
+    return [number_of(one) for one in found]
 
 
 def read_from(cursor: Cursor, count: int, timeout_s: float = 10.0) -> list[tuple[int, Record]]:

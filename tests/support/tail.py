@@ -1,10 +1,10 @@
 """A reader that follows one sequencer on a thread while a test does its worst, and keeps what it was given."""
 
-import threading
 from types import TracebackType
 
 from common.errors import Unavailable
 from common.ids import SequencerId
+from tests.support.acting import Acting
 from tests.support.wait import wait_until
 from writebuffer.contract import Backend
 
@@ -12,26 +12,19 @@ Seen = list[tuple[int, bytes]]
 """Offset and bytes of each record, as polled."""
 
 
-class Tail:
+class Tail(Acting):
     """Follows from the first offset on. An outage is polled through; any other error ends it, and the test."""
 
     def __init__(self, backend: Backend) -> None:
         self.seen: Seen = []
         self.outages = 0
         self._reader = backend.open_reader()
-        self._stopped = threading.Event()
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="tail")
-
-    def __enter__(self) -> "Tail":
-        self._thread.start()
-        return self
+        super().__init__("tail")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopped.set()
-        self._thread.join(60)
+        self.stop(60)
         self._reader.close()
 
     def await_offset(self, next_offset: int, timeout_s: float = 60) -> None:
@@ -53,9 +46,6 @@ class Tail:
             except Unavailable:
                 self.outages += 1
                 self._stopped.wait(0.05)
-            except Exception as error:  # noqa: BLE001  the test's own thread raises it
-                self._error = error
-                return
             else:
                 self.seen += [(one.offset, one.record.to_bytes()) for one in batch.records]
         cursor.close()

@@ -1,6 +1,7 @@
 """`penstock conformance`: what it prints, and what its exit code says."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -8,8 +9,39 @@ import pytest
 from click.testing import CliRunner, Result
 
 from penstock.cli import cli
+from writebuffer.memory import MemoryBackend, MemoryWriter
 
 BROKEN = ["--backend", "tests.conformance.broken:from_url", "--patience", "1"]
+
+
+class EndsItsProcess(MemoryBackend):
+    """At the second writer that is opened in one process."""
+
+    opened = 0
+
+    def beside(self, name: str) -> "EndsItsProcess":
+        return EndsItsProcess(f"{self.url}{name}")
+
+    def open_writer(self) -> MemoryWriter:
+        EndsItsProcess.opened += 1
+        if EndsItsProcess.opened == 2:
+            os._exit(7)
+        return super().open_writer()
+
+
+class Unproven:
+    """A backend that was not made for proofs."""
+
+    powers = frozenset[type]()
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def create(self, sequencers: int) -> None: ...
+
+    def open_writer(self) -> None: ...
+
+    def open_reader(self) -> None: ...
 
 
 def conformance(*arguments: str) -> Result:
@@ -52,6 +84,27 @@ def test_json_holds_the_same(tmp_path: Path) -> None:
     assert case["property"].endswith(".")
 
 
+def test_json_is_printed_when_the_run_ends_half_way() -> None:
+    """What was shown until then, that it is not the whole, and why; nothing of it holds. The exit code is 1."""
+    found = conformance("ends:", "again:", "--group", "lag", "--json", "--backend", f"{__name__}:EndsItsProcess")
+    assert found.exit_code == 1
+    report = json.loads(found.stdout)
+    assert [one["holds"] for one in report["write_buffers"]] == [False, False]
+    assert report["holds"] is False
+    assert [one["passed"] for one in report["write_buffers"]] == [1, 0]
+    assert all("ended by itself after 1 of 4 cases (exit code 7)" in one["ended"] for one in report["write_buffers"])
+    assert "ended by itself" in found.stderr
+
+
+def test_what_was_found_is_printed_when_the_run_ends_half_way() -> None:
+    """The group that it ended in and the totals until then, which say so; then the error."""
+    found = conformance("ends:", "--group", "lag", "--backend", f"{__name__}:EndsItsProcess")
+    assert found.exit_code == 1
+    assert "  lag           1 passed\n" in found.output
+    assert "1 cases before it ended: 1 passed" in found.output
+    assert "ended by itself" in found.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -63,7 +116,13 @@ def test_json_holds_the_same(tmp_path: Path) -> None:
         (["x:", "--backend", "nix"], 2, "module:callable"),
         (["x:", "--backend", "common.clock:nix"], 2, "has no attribute 'nix'"),
         (["x:", "--backend", "builtins:str"], 2, "`beside`, `delete`; writebuffer/proving.py"),
+        (["x:", "--backend", f"{__name__}:Unproven"], 2, "Unproven cannot be proven, it lacks `beside`, `delete`"),
         (["x:", "--backend", "builtins:int"], 2, "cannot be made: ValueError"),
+        (["x:", "--backend", "os:path"], 2, "it is a module, which cannot be called; give module:callable"),
+        (["x:", "--backend", "sys:maxsize"], 2, "it is of type int, which cannot be called"),
+        (["x:", "--backend", "uuid:uuid4"], 2, "cannot be called with the URL alone (too many positional arguments)"),
+        (["x:", "--backend", "shutil:copy"], 2, "cannot be called with the URL alone (missing a required argument"),
+        (["x:", "--backend", "builtins:repr"], 2, "builtins.str is no backend, it lacks `url`"),
     ],
 )
 def test_what_cannot_be_proven_says_why(arguments: list[str], code: int, said: str) -> None:

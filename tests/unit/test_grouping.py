@@ -145,7 +145,7 @@ def test_a_flush_waits_for_what_was_appended_before_it(log: Log, writer: Grouped
 
 
 def test_a_flush_with_nothing_pending_needs_no_time(log: Log, writer: GroupedWriter) -> None:
-    """Also with a timeout of 0, before the first append, right after each has resolved, and once the thread has died."""
+    """A timeout of 0 will do: before the first append, right after each resolved, and once the thread has died."""
     writer.flush(0)
     for number in range(200):
         writer.append(ONE, record(number)).result(10)

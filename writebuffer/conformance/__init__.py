@@ -25,6 +25,7 @@ GROUPS = (
     "creation",
     "killed",
     "duplicates",
+    "faults",
     "headers",
     "durable_only",
     "identity",

@@ -50,7 +50,8 @@ class Buffer:
         """patience_s: how long to wait for what must come soon."""
         self.subject = subject
         self.patience_s = patience_s
-        self.backend: Provable = subject.provable().beside(f"proof-{uuid.uuid4().hex[:12]}")
+        self.name = f"proof-{uuid.uuid4().hex[:12]}"
+        self.backend: Provable = subject.beside(self.name)
         self._opened: list[Writer | Reader] = []
         self._children: list[child.Child] = []
         self._number = 0
@@ -73,12 +74,12 @@ class Buffer:
         return self.reader().reader(SequencerId(sequencer))
 
     def again(self) -> Backend:
-        """Another object for the same buffer, by its URL; where that means nothing elsewhere, the same object."""
-        return self.subject.backend(self.backend.url) if Durable in self.backend.powers else self.backend
+        """Another object for the same buffer, by its name; where that means nothing elsewhere, the same object."""
+        return self.subject.beside(self.name) if Durable in self.backend.powers else self.backend
 
     def child(self, act: str, *arguments: object) -> child.Child:
-        """A process of its own that opens this buffer by its URL (child.py)."""
-        process = child.Child(self.subject, act, self.backend.url, *arguments)
+        """A process of its own that opens this buffer (child.py)."""
+        process = child.Child(self.subject, act, self.name, *arguments)
         self._children.append(process)
         return process
 
@@ -95,7 +96,7 @@ class Buffer:
 
     @property
     def gate(self) -> HoldsBack:
-        assert isinstance(self.backend, HoldsBack), "declares HoldsBack, but has no `hold` and `release`"
+        assert isinstance(self.backend, HoldsBack), "declares HoldsBack, but has not all its methods"
         return self.backend
 
     @property
@@ -125,7 +126,10 @@ class Buffer:
         start = reader.offsets(ONE).first_offset
         for _ in range(TRIM_BYTES_MAX // _TRIM_STEP_BYTES):
             self.append_many(writer, 20, _TRIM_STEP_BYTES // 20)
-            first_offset = trimmer.trim(ONE, reader.offsets(ONE).next_offset)
+            next_offset = reader.offsets(ONE).next_offset
+            first_offset = trimmer.trim(ONE, next_offset)
+            told = reader.offsets(ONE).next_offset
+            assert told == next_offset, f"trimming moved the next offset from {next_offset} to {told}"
             if first_offset > start:
                 return first_offset
         pytest.fail(

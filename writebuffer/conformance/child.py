@@ -1,12 +1,15 @@
-"""A writer or reader in a process of its own: `python -m writebuffer.conformance.child ACT URL ...`.
+"""A writer or reader in a process of its own: `python -m writebuffer.conformance.child ACT NAME ...`.
 
-write URL NUMBER   append records from that number on without end; print "offset number checksum" for each once it is
+write NAME NUMBER  append records from that number on without end; print "offset number checksum" for each once it is
                    acknowledged
-read URL           print the same for everything from the first to the next offset, and end
-identity URL       print the identity of each sequencer, and end
+read NAME          print the same for everything from the first to the next offset, and end
+identity NAME      print the identity of each sequencer, and end
+
+The buffer is the one called NAME beside the write buffer to be proven. That one's own URL comes in an environment
+variable: it may hold a password, which no other URL tells and no command line should show.
 
 Nothing that was printed is kept back in a buffer: a line that was read was acknowledged before the process was killed.
-What the backend itself prints goes to standard error.
+What the backend itself prints or logs goes to standard error.
 """
 
 import os
@@ -17,11 +20,13 @@ from concurrent.futures import Future
 from typing import TextIO
 
 from common.ids import SequencerId
+from common.logs import configure
 from writebuffer.conformance.samples import number_of, record
 from writebuffer.conformance.subject import Subject
 from writebuffer.contract import Appended, Backend, Reader
 from writebuffer.record import Record
 
+URL_VARIABLE = "PENSTOCK_CONFORMANCE_URL"
 IN_FLIGHT = 64
 _ONE = SequencerId(0)
 _WAIT_S = 60.0
@@ -33,9 +38,10 @@ Line = tuple[int, int, int]
 class Child:
     """The process, from outside."""
 
-    def __init__(self, subject: Subject, act: str, *arguments: object) -> None:
-        command = [sys.executable, "-m", __name__, *subject.arguments(), act, *map(str, arguments)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    def __init__(self, subject: Subject, act: str, name: str, *arguments: object) -> None:
+        """name: of the buffer beside `subject`."""
+        command = [sys.executable, "-m", __name__, *subject.arguments(), act, name, *map(str, arguments)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), URL_VARIABLE: subject.url}
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
     def lines(self, count: int) -> list[Line]:
@@ -49,7 +55,7 @@ class Child:
         assert self._process.stdout is not None
         found = [line for line in self._process.stdout if line.endswith("\n")]
         code = self._process.wait()
-        assert code <= 0, f"the process that opened the buffer by its URL failed with exit code {code}"
+        assert code <= 0, f"the process that opened the same buffer failed with exit code {code}"
         return found
 
     def rest_of_lines(self) -> list[Line]:
@@ -77,7 +83,8 @@ def _write(backend: Backend, number: int, told: TextIO) -> None:
         one = record(number, 500)
         waiting.append((one, writer.append(_ONE, one)))
         number += 1
-        if len(waiting) >= IN_FLIGHT:
+        # What has resolved is told at once: of that a backend that acknowledged too early loses most in a kill.
+        while waiting and (waiting[0][1].done() or len(waiting) >= IN_FLIGHT):
             done, future = waiting.popleft()
             print(*line_of(future.result(_WAIT_S).offset, done), file=told, flush=True)
 
@@ -93,10 +100,11 @@ def _read(reader: Reader, told: TextIO) -> None:
 
 def _main(arguments: list[str]) -> None:
     factory = arguments[1] if arguments[0] == "--backend" else None
-    act, url, *rest = arguments[2:] if factory else arguments
+    act, name, *rest = arguments[2:] if factory else arguments
     told = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    backend = Subject(url, factory).backend()
+    configure(f"conformance-{act}")
+    backend = Subject(os.environ[URL_VARIABLE], factory).beside(name)
     if act == "write":
         _write(backend, int(rest[0]), told)
         return

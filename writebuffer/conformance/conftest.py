@@ -1,11 +1,12 @@
 """Runs every test of the suite for each --write-buffer, on buffers of its own, where the powers it needs are declared.
 
 A test names the powers it needs by `@needs(Trimmable)`. Where one is not declared it is skipped as "not run", with the
-reason. A test that lasts three times the patience fails.
+reason. Whoever else skips a test, its backend say, has not shown what it is about: the test fails. So does one that
+lasts three times the patience.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import cast
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from common.errors import PenstockError
 from writebuffer.conformance import GROUPS, NOT_RUN
 from writebuffer.conformance.buffer import Buffer
+from writebuffer.conformance.skips import reason_of
 from writebuffer.conformance.subject import Subject
 
 _TIMEOUTS = 3
@@ -58,6 +60,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if missing:
         are = "is" if len(missing) == 1 else "are"
         pytest.skip(f"{NOT_RUN}{' and '.join(missing)} {are} not declared")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if _group(item) and report.skipped and not (reason := reason_of(report)).startswith(NOT_RUN):
+        report.outcome = "failed"
+        report.longrepr = f"Failed: it was skipped from within ({reason}), so that nothing was shown"
+        report.__dict__.pop("wasxfail", None)  # which would make a success of it
+    return report
 
 
 @pytest.fixture

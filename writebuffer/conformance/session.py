@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import pytest
 
 from writebuffer.conformance import GROUPS, NOT_RUN
+from writebuffer.conformance.skips import reason_of
 
 _HERE = Path(__file__).parent
 
@@ -65,8 +66,7 @@ def outcome_of(reports: Sequence[pytest.TestReport]) -> _Outcome:
             where = {"setup": "while making the buffer: ", "teardown": "while removing the buffer: "}
             return _Outcome("failed", where.get(report.when, "") + _message(report), report.longreprtext)
         if report.skipped:
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-            return _Outcome("not run", reason.removeprefix("Skipped: ").removeprefix(NOT_RUN))
+            return _Outcome("not run", reason_of(report).removeprefix(NOT_RUN))
     return _Outcome("passed")
 
 

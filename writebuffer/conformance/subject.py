@@ -1,13 +1,14 @@
 """What is to be proven: a write buffer's URL, and how to open it."""
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import cast
 
 from common.errors import Misconfigured, PenstockError
@@ -23,16 +24,22 @@ _PARTS = ("url", "powers", "create", "open_writer", "open_reader", "beside", "de
 class Subject:
     """A URL, and `module:callable` that makes its backend; without the latter the URL's scheme is an installed one."""
 
-    url: str
+    url: str = field(repr=False)
+    """As it was given, with its password."""
     factory: str | None = None
 
     def __str__(self) -> str:
         return redacted(self.url)
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether the URL holds what must not be shown; without it a backend's `url` cannot open the same again."""
+        return str(self) != self.url
+
     def backend(self, url: str | None = None) -> Backend:
         """The backend of `url`, else of the subject's own. Raises what `connect` raises, and Misconfigured."""
         url = url or self.url
-        return _load(self.factory)(url) if self.factory else connect(url)
+        return _called(self.factory, url) if self.factory else connect(url)
 
     def provable(self) -> Provable:
         """Raises Misconfigured, naming what the backend lacks."""
@@ -41,17 +48,22 @@ class Subject:
         missing = [part for part in _PARTS if not hasattr(backend, part)]
         if missing:
             kind = f"{type(backend).__module__}.{type(backend).__qualname__}"
+            what = "is no backend" if len(missing) == len(_PARTS) else "cannot be proven"
             raise Misconfigured(
-                f"{self}: {kind} cannot be proven, it lacks {', '.join(f'`{part}`' for part in missing)}; "
+                f"{self}: {kind} {what}, it lacks {', '.join(f'`{part}`' for part in missing)}; "
                 "writebuffer/proving.py says what each has to do, docs/write-a-backend.md shows one",
                 missing=missing,
             )
         return cast(Provable, backend)
 
+    def beside(self, name: str) -> Provable:
+        """The buffer of that name for a proof: the same one in every process, where it is Durable."""
+        return self.provable().beside(name)
+
     def powers(self) -> frozenset[type]:
         """What its buffers for proofs declare. Makes and deletes one. Raises why it cannot."""
         with self._named():
-            backend = self.provable().beside(f"probe-{uuid.uuid4().hex[:12]}")
+            backend = self.beside(f"probe-{uuid.uuid4().hex[:12]}")
             try:
                 backend.create(1)
             finally:
@@ -76,7 +88,24 @@ class Subject:
         return ["--backend", self.factory] if self.factory else []
 
 
-def _load(factory: str) -> Callable[[str], Backend]:
+def _called(factory: str, url: str) -> Backend:
+    """Raises Misconfigured where a URL is not what it takes, and what the call raises."""
+    found = _load(factory)
+    form = "give module:callable, which takes the URL and returns the backend"
+    if not callable(found):
+        what = "a module" if inspect.ismodule(found) else f"of type {type(found).__name__}"
+        raise Misconfigured(f"--backend {factory!r}: it is {what}, which cannot be called; {form}")
+    with suppress(ValueError):  # what is built in may not say what it takes
+        try:
+            inspect.signature(found).bind(url)
+        except TypeError as error:
+            raise Misconfigured(
+                f"--backend {factory!r}: cannot be called with the URL alone ({error}); {form}"
+            ) from error
+    return cast(Backend, found(url))
+
+
+def _load(factory: str) -> object:
     module, colon, name = factory.partition(":")
     if not colon or not module or not name:
         raise Misconfigured(f"--backend {factory!r}: give module:callable, such as my_package.my_buffer:from_url")
@@ -84,6 +113,6 @@ def _load(factory: str) -> Callable[[str], Backend]:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        return cast("Callable[[str], Backend]", getattr(importlib.import_module(module), name))
+        return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise Misconfigured(f"--backend {factory!r}: {error}") from error

@@ -1,14 +1,21 @@
 """Many appends and every size: each record gets its own offset, and none is too small or lost for being large."""
 
+from concurrent.futures import Future
+from typing import Any
+
 import pytest
 
 from common.errors import InvalidRequest
-from common.ids import Offset
+from common.ids import Offset, SequencerId
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer, numbers, offsets
+from writebuffer.conformance.needs import needs
 from writebuffer.conformance.samples import record, record_of_bytes, records
 from writebuffer.errors import RecordTooLarge
+from writebuffer.proving import HoldsBack
 from writebuffer.record import RECORD_BYTES_MAX
+
+TWO = SequencerId(1)
 
 
 def test_ten_thousand_appends_each_get_their_own_offset(buffer: Buffer) -> None:
@@ -39,7 +46,7 @@ def test_records_of_every_size_come_back(buffer: Buffer) -> None:
     futures = [writer.append(ONE, one) for one in sent]
     buffer.settled(futures)
     found = buffer.read_all()
-    assert [len(one) for _, one in found] == [len(one) for one in sent]
+    assert [len(one) for _, one in found] == [len(one) for one in sent], "records came back in other sizes"
     assert found == [(future.result().offset, one) for future, one in zip(futures, sent, strict=True)]
 
 
@@ -82,20 +89,32 @@ def test_cancelling_changes_nothing_about_the_record(buffer: Buffer) -> None:
     assert offsets(buffer.read_all()) == [buffer.result(future).offset for future in futures]
 
 
-def test_futures_resolve_in_the_order_of_the_appends(buffer: Buffer) -> None:
-    """When a callback is told of a record, every record that the writer appended before it has resolved."""
-    writer = buffer.writer()
-    futures = [writer.append(ONE, one) for one in records(range(300))]
-    early: list[int] = []
+@pytest.mark.parametrize("held", [False, pytest.param(True, marks=needs(HoldsBack))], ids=["at once", "held back"])
+def test_futures_resolve_in_the_order_of_the_appends(absent: Buffer, held: bool) -> None:
+    """Of each sequencer a writer's futures call back in the order of its calls, be they of append or append_many."""
+    writer = absent.create(2).writer()
+    called_back: dict[SequencerId, list[int]] = {ONE: [], TWO: []}
+    through: list[Future[None]] = []
 
-    def look(at: int) -> None:
-        if not all(future.done() for future in futures[max(0, at - 5) : at]):
-            early.append(at)
+    def append(call: int, sequencer: SequencerId) -> None:
+        sent = records(absent.next_numbers(3))
+        future: Future[Any] = writer.append_many(sequencer, sent) if call % 5 else writer.append(sequencer, sent[0])
+        seen: Future[None] = Future()
+        future.add_done_callback(lambda _: called_back[sequencer].append(call))
+        future.add_done_callback(lambda _: seen.set_result(None))
+        through.append(seen)
 
-    for at, future in enumerate(futures):
-        future.add_done_callback(lambda _, at=at: look(at))  # type: ignore[misc]
-    buffer.settled(futures)
-    assert early == [], f"the futures of appends {early[:5]} resolved before an earlier one of the same writer"
+    if held:
+        absent.gate.hold()
+    for call in range(200):
+        append(call, ONE)
+        append(call, TWO)
+    if held:
+        absent.gate.release()
+    absent.settled(through)
+    for sequencer, calls in called_back.items():
+        early = [call for call, before in zip(calls, sorted(calls), strict=True) if call > before]
+        assert early == [], f"sequencer {sequencer}: appends {early[:5]} resolved before an earlier one of their writer"
 
 
 def test_a_callback_that_raises_harms_no_other_append(buffer: Buffer) -> None:

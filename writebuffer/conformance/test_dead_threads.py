@@ -1,14 +1,23 @@
-"""Dead threads: when the writer's own thread dies, every call says so, and nothing hangs."""
+"""Dead threads: when the writer's own thread dies, every call says so, and nothing hangs.
+
+Of writers only: a reader here has no thread of its own, its polls run on the thread of whoever calls them and raise
+what they meet (proving.py).
+"""
+
+from concurrent.futures import Future
 
 import pytest
 
 from common.errors import DataCorrupt, Forked, PenstockError
+from common.ids import Offset
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.conformance.needs import needs
 from writebuffer.conformance.samples import record, records
+from writebuffer.contract import Appended, Writer
 from writebuffer.errors import Closed, WriterDied
 from writebuffer.proving import Breakable, HoldsBack
+from writebuffer.record import Record
 
 pytestmark = needs(Breakable)
 
@@ -55,20 +64,37 @@ def test_readers_go_on_and_a_new_writer_takes_over(buffer: Buffer) -> None:
 
 @needs(HoldsBack)
 def test_what_is_under_way_fails_when_the_thread_dies(buffer: Buffer) -> None:
-    """Appends that were waiting to become durable fail too, and say that they may stand."""
+    """Appends that were waiting to become durable all fail too, and say that they may stand; none is said not to."""
     writer = buffer.writer()
+    before = buffer.append(writer, 2)
     buffer.gate.hold()
-    futures = [writer.append(ONE, one) for one in records(buffer.next_numbers(10))]
+    sent = records(buffer.next_numbers(10))
+    futures = [writer.append(ONE, one) for one in sent]
+    buffer.gate.await_held(buffer.patience_s)
     cause = RuntimeError("no memory")
     buffer.breaker.break_writer(writer, cause)
-    futures += [writer.append(ONE, one) for one in records(buffer.next_numbers(10))]
+    later = records(buffer.next_numbers(10))
+    futures += [writer.append(ONE, one) for one in later]
     buffer.gate.release()
     buffer.settled(futures)
-    failed = [error for future in futures if (error := future.exception())]
-    assert failed, "a writer whose thread was to die resolved everything"
-    for error in failed:
-        _check(error, cause)
-        assert isinstance(error, WriterDied)
+    for future in futures:
+        _check(future.exception(), cause)
+    under_way = [future.exception() for future in futures[: len(sent)]]
+    written = [error.written if isinstance(error, WriterDied) else error for error in under_way]
+    assert set(written) == {"unknown"}, f"of records that may stand it was said that they are written: {written}"
+    _check_what_stands(buffer, writer, before, dict(zip([*sent, *later], futures, strict=True)))
+
+
+def _check_what_stands(
+    buffer: Buffer, dead: Writer, before: list[tuple[Offset, Record]], futures: "dict[Record, Future[Appended]]"
+) -> None:
+    buffer.bounded(dead.close)
+    buffer.append(buffer.writer())
+    found = [one for _, one in buffer.read_all()]
+    assert found[:2] == [one for _, one in before]
+    standing = [future.exception() for one, future in futures.items() if one in found]
+    wrong = [error for error in standing if isinstance(error, WriterDied) and error.written == "no"]
+    assert not wrong, f"records stand of which it was said that they do not: {wrong[:3]}"
 
 
 def _check(error: BaseException | None, cause: Exception) -> None:

@@ -1,4 +1,11 @@
-"""Durable only: nothing is acknowledged or read before it is durable. Needs a durability that can be held back."""
+"""Durable only: nothing is acknowledged or read before it is durable. Needs a durability that can be held back.
+
+Each test waits until what was appended has got as far as it gets while held back, and looks then: a backend that shows
+or acknowledges it has done so by that time, or does before `release` was called, which is told apart from after it.
+"""
+
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -7,41 +14,75 @@ from common.ids import Offset
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.conformance.needs import needs
-from writebuffer.conformance.samples import record
+from writebuffer.conformance.samples import record, records
+from writebuffer.contract import Batch, Cursor
 from writebuffer.errors import OffsetInFuture
 from writebuffer.proving import HoldsBack
 
 pytestmark = needs(HoldsBack)
 
-LOOK_S = 0.3
-"""How long a poll looks for what must not come; the write itself has been called by then."""
+
+class Gate:
+    """The backend's, shut, and whether it was opened again."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer = buffer
+        self._released = False
+        buffer.gate.hold()
+
+    def await_held(self) -> None:
+        self._buffer.bounded(lambda: self._buffer.gate.await_held(self._buffer.patience_s))
+
+    def release(self) -> None:
+        self._released = True
+        self._buffer.gate.release()
+
+    def waiting_poll(self, cursor: Cursor) -> "Future[tuple[Batch, bool]]":
+        """Of a cursor at the next offset: what comes first, and whether it came after the release."""
+
+        def poll() -> tuple[Batch, bool]:
+            batch = self._buffer.poll(cursor, timeout_s=3 * self._buffer.patience_s)
+            return batch, self._released
+
+        return in_background(poll)
+
+    def resolution(self, future: "Future[Any]") -> "Future[bool]":
+        """Whether it resolved after the release."""
+        seen: Future[bool] = Future()
+        future.add_done_callback(lambda _: seen.set_result(self._released))
+        return seen
 
 
 def test_a_reader_sees_only_what_is_durable(buffer: Buffer) -> None:
-    """While held back, a poll returns the records before and nothing behind; released, the rest comes in order."""
+    """While held back, cursors old and new return the records before and stand there; released, the rest comes."""
     writer, cursor = buffer.writer(), buffer.cursor()
     before = buffer.append(writer, 3)
-    buffer.gate.hold()
-    held = [record(number) for number in buffer.next_numbers(3)]
-    futures = [writer.append(ONE, one) for one in held]
     assert buffer.read(cursor, 3) == before
-    batch = buffer.poll(cursor, timeout_s=LOOK_S)
-    assert list(batch.records) == [], "a record was read that is not durable yet"
-    buffer.gate.release()
+    gate = Gate(buffer)
+    held = records(buffer.next_numbers(3))
+    futures = [writer.append(ONE, one) for one in held]
+    gate.await_held()
+    end = Offset(before[-1][0] + 1)
+    for one, expected in ((cursor, []), (buffer.cursor(), before)):
+        assert buffer.read_to(one, end) == expected, "a record was read that is not durable yet"
+        assert buffer.poll(one).next_offset == end, "a cursor moved over a record that is not durable yet"
+    gate.release()
     told = [(buffer.result(future).offset, one) for future, one in zip(futures, held, strict=True)]
     assert buffer.read(cursor, 3) == told
 
 
 def test_nothing_is_acknowledged_before_it_is_durable(buffer: Buffer) -> None:
     """While held back no future resolves, singly or of append_many; released, all do, in order."""
-    writer, reader = buffer.writer(), buffer.reader()
-    buffer.gate.hold()
+    writer = buffer.writer()
+    gate = Gate(buffer)
     single = writer.append(ONE, record(0))
     many = writer.append_many(ONE, [record(1), record(2)])
-    buffer.poll(reader.reader(ONE), timeout_s=LOOK_S)
+    resolutions = [gate.resolution(single), gate.resolution(many)]
+    gate.await_held()
     assert not single.done(), "an append resolved before its record was durable"
     assert not many.done(), "an append_many resolved before its records were durable"
-    buffer.gate.release()
+    gate.release()
+    assert all(map(buffer.result, resolutions)), "a future resolved before its records were durable"
     assert buffer.result(single).offset < buffer.result(many).first.offset
     assert len(buffer.read_all()) == 3
 
@@ -51,16 +92,17 @@ def test_next_offset_is_the_durable_end(buffer: Buffer) -> None:
     writer, reader = buffer.writer(), buffer.reader()
     buffer.append(writer, 2)
     end = reader.offsets(ONE).next_offset
-    buffer.gate.hold()
+    gate = Gate(buffer)
     future = writer.append(ONE, record(buffer.next_numbers(1)[0]))
+    gate.await_held()
+    for one in (reader, buffer.reader()):
+        assert one.offsets(ONE).next_offset == end, "next offset counts a record that is not durable"
     cursor = reader.reader(ONE)
     cursor.seek_to_next()
-    batch = buffer.poll(cursor, timeout_s=LOOK_S)
-    assert (list(batch.records), batch.next_offset) == ([], end)
-    assert reader.offsets(ONE).next_offset == end, "next offset counts a record that is not durable"
+    assert buffer.poll(cursor).next_offset == end, "seek_to_next stands behind a record that is not durable"
     with pytest.raises((OffsetInFuture, Unavailable)):
         cursor.seek(Offset(end + 1))
-    buffer.gate.release()
+    gate.release()
     assert buffer.result(future).offset >= end
     assert buffer.reader().offsets(ONE).next_offset == buffer.result(future).offset + 1
 
@@ -68,9 +110,12 @@ def test_next_offset_is_the_durable_end(buffer: Buffer) -> None:
 def test_a_blocked_poll_wakes_when_what_was_held_back_is_durable(buffer: Buffer) -> None:
     """Not at the append, and not at the timeout."""
     writer, cursor = buffer.writer(), buffer.cursor()
-    buffer.gate.hold()
+    gate = Gate(buffer)
+    waiting = gate.waiting_poll(cursor)
     future = writer.append(ONE, record(0))
-    waiting = in_background(lambda: buffer.poll(cursor, timeout_s=3 * buffer.patience_s))
-    buffer.gate.release()
-    batch = buffer.result(waiting)
+    gate.await_held()
+    assert not waiting.done(), "a poll returned while what was appended was not durable"
+    gate.release()
+    batch, after_release = buffer.result(waiting)
+    assert after_release, "a poll returned while what was appended was not durable"
     assert [(one.offset, one.record) for one in batch.records] == [(buffer.result(future).offset, record(0))]

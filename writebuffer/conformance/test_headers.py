@@ -14,7 +14,8 @@ def test_trace_context_survives(buffer: Buffer) -> None:
     plain = Record.of(RecordHeaders("application/octet-stream", "metrics", PRODUCER, 1, 5), b"payload")
     for one in (traced, plain):
         buffer.result(writer.append(ONE, one))
-    assert [one.headers.trace_parent for _, one in buffer.read_all()] == [TRACE_PARENT, ""]
+    found = [one.headers.trace_parent for _, one in buffer.read_all()]
+    assert found == [TRACE_PARENT, ""], f"trace parents were read as {found}"
 
 
 @pytest.mark.parametrize("time_ns", [-(2**63), -5, 0, 1, 1_700_000_000_123_456_789, 2**63 - 1])
@@ -22,7 +23,8 @@ def test_append_time_is_the_records_own(buffer: Buffer, time_ns: int) -> None:
     """Futures and readers tell the append time of the header, to the nanosecond, and never that of any clock."""
     writer = buffer.writer()
     one = record(0, time_ns=time_ns)
-    assert buffer.result(writer.append(ONE, one)).append_time_ns == time_ns
+    told_ns = buffer.result(writer.append(ONE, one)).append_time_ns
+    assert told_ns == time_ns, f"the future told the append time {told_ns}, the record has {time_ns}"
     ((_, found),) = buffer.read_all()
     assert found.headers.append_time_ns == found.append_time_ns == time_ns
 
@@ -43,5 +45,5 @@ def test_headers_of_every_shape_survive(buffer: Buffer, headers: RecordHeaders, 
     writer = buffer.writer()
     buffer.result(writer.append(ONE, Record.of(headers, payload)))
     ((_, found),) = buffer.read_all()
-    assert found.headers == headers
+    assert found.headers == headers, f"the headers were read as {found.headers}"
     assert found.payload == payload

@@ -18,7 +18,8 @@ def test_next_is_one_past_the_newest(buffer: Buffer) -> None:
     for count in (1, 3, 2):
         newest = buffer.append(writer, count)[-1][0]
         for reader in readers:
-            assert reader.offsets(ONE).next_offset == newest + 1
+            told = reader.offsets(ONE).next_offset
+            assert told == newest + 1, f"the newest record was appended at {newest}, next offset was told as {told}"
             assert reader.offsets(ONE).first_offset == 0
 
 
@@ -35,7 +36,7 @@ def test_writers_and_readers_agree(buffer: Buffer) -> None:
     """The offsets that futures resolved with are those that readers see, and no others."""
     writer = buffer.writer()
     sent = buffer.append(writer, 30)
-    assert offsets(buffer.read_all()) == offsets(sent)
+    assert offsets(buffer.read_all()) == offsets(sent), "records stand at other offsets than their futures told"
 
 
 def test_offsets_survive_opening_again(buffer: Buffer) -> None:

@@ -45,7 +45,7 @@ def test_append_many_keeps_the_order_of_its_records(buffer: Buffer, count: int) 
     before, after = buffer.append(writer), records(range(1, count + 1))
     span = buffer.result(writer.append_many(ONE, after))
     found = buffer.read_all()
-    assert [one for _, one in found] == [before[0][1], *after]
+    assert [one for _, one in found] == [before[0][1], *after], "the records of append_many stand in another order"
     assert isinstance(span, AppendedRange)
     assert (offsets(found)[1], offsets(found)[-1]) == (span.first.offset, span.last.offset), (
         "append_many must resolve with the offsets of its first and its last record"
@@ -65,7 +65,7 @@ def test_append_and_append_many_in_turn_keep_the_order_of_the_calls(buffer: Buff
     buffer.settled(futures)
     for future in futures:
         future.result()
-    assert numbers(buffer.read_all()) == list(range(200))
+    assert numbers(buffer.read_all()) == list(range(200)), "records stand in another order than that of the calls"
 
 
 def test_a_writer_opened_later_goes_on_behind(buffer: Buffer) -> None:

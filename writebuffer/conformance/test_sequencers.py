@@ -38,7 +38,7 @@ def test_appends_to_several_sequencers_at_once_go_where_they_were_sent(absent: B
     absent.settled(futures)
     for sequencer in range(16):
         expected = [(futures[at].result().offset, sent[at]) for at in range(sequencer, 320, 16)]
-        assert absent.read_all(sequencer) == expected
+        assert absent.read_all(sequencer) == expected, f"sequencer {sequencer} holds other records than were sent to it"
 
 
 def test_silence_of_one_sequencer_delays_no_other(absent: Buffer) -> None:

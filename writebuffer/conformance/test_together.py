@@ -34,9 +34,9 @@ def test_readers_that_follow_while_threads_write_see_the_same_sequence(buffer: B
     following = [in_background(lambda one=one: buffer.read(one, THREADS * EACH, 7)) for one in cursors]  # type: ignore[misc]
     _append_all(buffer, [writer] * THREADS)
     one, other = (buffer.result(future) for future in following)
-    assert one == other
+    assert one == other, "two readers saw different sequences"
     assert one == buffer.read_all()
-    assert sorted(numbers(one)) == list(range(THREADS * EACH))
+    assert sorted(numbers(one)) == list(range(THREADS * EACH)), "not every record was read exactly once"
 
 
 def _append_from_threads(buffer: Buffer, writers: list[Writer]) -> None:

@@ -204,7 +204,6 @@ class KafkaWriter:
             self._held.append((delivery, last))
 
     def _acknowledge(self, delivery: Delivery, last: Offset) -> None:
-        self._under_way.discard(delivery)
         try:
             self._watch.tell(delivery.sequencer, last, delivery.newest())
         except Forked as error:
@@ -212,6 +211,7 @@ class KafkaWriter:
             delivery.fails(error)
         else:
             delivery.stands()
+        self._under_way.discard(delivery)  # now, so that a flush has waited for its future
 
     def _release(self) -> None:
         """Tell what was held, or that it was held for too long."""
@@ -227,8 +227,8 @@ class KafkaWriter:
                 self._fail(delivery, Unavailable(what, written="unknown", sequencer=delivery.sequencer))
 
     def _fail(self, delivery: Delivery, failure: KafkaError | PenstockError) -> None:
-        self._under_way.discard(delivery)
         delivery.fails(failure if isinstance(failure, PenstockError) else self._failed(delivery, failure, "unknown"))
+        self._under_way.discard(delivery)
 
     def _failed(self, delivery: Delivery, error: KafkaError, written: Written) -> PenstockError:
         """What one append meets asks no operator to stop the process: Misconfigured is Unavailable with its advice."""
