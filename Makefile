@@ -9,7 +9,7 @@ STAMP := $(VENV)/.stamp
 # What `penstock up` is given besides its defaults: make up ARGS="--sequencers 2 --data /srv/penstock"
 ARGS ?=
 # Narrows a test run: make test TESTS="tests/unit -k token"
-TESTS ?= tests
+TESTS ?=
 
 # `make campaign` goes the whole length, `make campaign CAMPAIGN=ci` the share that CI runs at every change.
 CAMPAIGN ?= full
@@ -22,7 +22,7 @@ CAMPAIGN_SEEDS ?= $(CAMPAIGN_SEEDS_$(CAMPAIGN))
 CAMPAIGN_TEST_TIMEOUT_S := 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services up demo test lint format campaign bench clean
+.PHONY: help setup services up demo test test-faults test-others lint format campaign bench clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,18 @@ demo: $(STAMP)  ## Show the whole path on a scratch cluster with this machine's 
 	$(BIN)/penstock demo
 
 test: $(STAMP)  ## Run every test that belongs to a change (under 10 minutes). Some of them: TESTS="tests/unit -k token"
+ifeq ($(TESTS),)
+	@echo "two runs at once, told when they end: tests/faults, and all others"
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=recurse test-faults test-others
+else
 	$(BIN)/python -m pytest $(TESTS)
+endif
+
+test-faults:
+	$(BIN)/python -m pytest tests/faults
+
+test-others:
+	$(BIN)/python -m pytest tests --ignore=tests/faults
 
 lint: $(STAMP)  ## Check style, format, types and the direction of imports.
 	$(BIN)/ruff check .

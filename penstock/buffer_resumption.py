@@ -4,7 +4,8 @@ The destination's records are searched for the first one to copy; from there to 
 source's, one by one, and behind the last of them the copy goes on. What stands before is left as it is: records that
 the source no longer has, or that others had put there before a copy with --append.
 
-A repeat in the source may be missing at the destination: some backends store a producer's record once.
+A repeat in the source may be missing at the destination: some backends store a producer's record once. A record may
+stand at the destination once more than in the source: some store it again when an acknowledgement was lost.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -38,12 +39,16 @@ def find_resumption(
         if first is None or not _find(first.record, copies, seen := Producers(), report):
             raise _refused(source, destination, span, there, f"does not hold the source's record at {span.from_offset}")
         _count(first, report, seen, progress)
+        original = next(originals, None)
         for copied in copies:
-            original = _next_original(originals, copied, seen, report)
-            if original is None:
+            if original and original.record != copied.record and not _was_seen(copied, seen):
+                original = _behind_repeats(original, originals, copied, seen, report)
+            if original and original.record == copied.record:
+                _count(original, report, seen, progress)
+                original = next(originals, None)
+            elif not _was_seen(copied, seen):
                 what = f"holds a record at {copied.offset} that is not the one that a copy of {_named(span)} has there"
                 raise _refused(source, destination, span, there, what)
-            _count(original, report, seen, progress)
 
 
 def _find(wanted: Record, copies: Iterator[SequencedRecord], seen: Producers, report: CopyReport) -> bool:
@@ -56,18 +61,24 @@ def _find(wanted: Record, copies: Iterator[SequencedRecord], seen: Producers, re
     return False
 
 
-def _next_original(
-    originals: Iterator[SequencedRecord], copied: SequencedRecord, seen: Producers, report: CopyReport
+def _behind_repeats(
+    original: SequencedRecord,
+    originals: Iterator[SequencedRecord],
+    copied: SequencedRecord,
+    seen: Producers,
+    report: CopyReport,
 ) -> SequencedRecord | None:
-    """The source's next record, where it is the one that was copied; repeats that were left out are passed over."""
-    for original in originals:
-        if original.record == copied.record:
-            return original
-        headers = original.record.headers
-        if not seen.seen(headers.producer_id, headers.producer_sequence, 0):
-            return None
-        report.found_repeat(original)
-    return None
+    """The source's first record from `original` on that is `copied`, or no repeat: repeats may have been left out."""
+    left: SequencedRecord | None = original
+    while left and left.record != copied.record and _was_seen(left, seen):
+        report.found_repeat(left)
+        left = next(originals, None)
+    return left
+
+
+def _was_seen(one: SequencedRecord, seen: Producers) -> bool:
+    headers = one.record.headers
+    return seen.seen(headers.producer_id, headers.producer_sequence, 0)
 
 
 def _count(original: SequencedRecord, report: CopyReport, seen: Producers, progress: Callable[[int], None]) -> None:

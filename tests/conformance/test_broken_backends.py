@@ -15,7 +15,7 @@ from writebuffer.conformance.subject import Subject
 
 FACTORY = "tests.conformance.broken:from_url"
 PATIENCE_S = 20.0
-PATIENCE_IN_VAIN_S = 2.0
+PATIENCE_IN_VAIN_S = 1.0
 """Where something hangs, and only there: a backend that is right may take longer on a busy machine."""
 ACCIDENT = re.compile(r"\b(TypeError|AttributeError|NameError|UnboundLocalError)\b|ended by itself")
 """What a fault that is itself written wrong fails by."""

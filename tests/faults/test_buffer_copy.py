@@ -23,6 +23,7 @@ from tests.support.buffer_records import read_all, record
 from tests.support.campaign import campaign
 from tests.support.services import killable_server
 from tests.support.wait import wait_until
+from writebuffer import contract
 from writebuffer.connect import connect
 from writebuffer.contract import Backend, Trimmable
 
@@ -113,7 +114,9 @@ def test_records_go_from_any_buffer_to_any_other(urls: Urls, source: str, destin
     for url, backend in ((source, there), (destination, copied)):
         reader = backend.open_reader()
         shown = run("info", url)
-        assert shown["powers"] == sorted(power.__name__ for power in backend.powers)
+        assert shown["powers"] == sorted(
+            power.__name__ for power in backend.powers if power.__module__ == contract.__name__
+        )
         assert [(each["first"], each["next"], each["identity"]) for each in shown["sequencers"]] == [
             (offsets.first_offset, offsets.next_offset, reader.identity(number))
             for number in reader.sequencers()
@@ -230,7 +233,10 @@ def test_a_copy_outlives_a_server_that_comes_back(tmp_path: Path, kind: str) -> 
         assert copying.returncode in (0, 3), error
         assert json.loads(said)["complete"] == (copying.returncode == 0)
         run("copy", source, destination, "--sequencer", 0, "--resume")
-        assert bare(read_all(copied)) == bare(read_all(there))
+        found = bare(read_all(copied))
+        if kind == "kafka":  # a broker that was killed may store what it got again a second time
+            found = list(dict.fromkeys(found))
+        assert found == bare(read_all(there))
 
 
 def start_copy(source: str, destination: str) -> "subprocess.Popen[str]":

@@ -26,7 +26,7 @@ from tests.support.wait import wait_until
 from tests.support.written import NAMESPACE, TABLES, Key, Sent, Values, Writers, check
 
 ROUNDS = 50
-SERVER_ROUNDS = 12
+SERVER_ROUNDS = 8
 """Over Redis and over Kafka; the campaign goes on from there."""
 SEED = int(os.environ.get("PENSTOCK_KILL_SEED", "1"))
 SELECT = 'SELECT host, epoch_ns(time) AS ns, f, i, u, s, b FROM "{table}"'

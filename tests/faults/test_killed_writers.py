@@ -14,7 +14,7 @@ from writebuffer.connect import connect
 from writebuffer.record import Record
 
 SEED = 7
-KILLS = 12
+KILLS = 8
 KILLS_IN_CAMPAIGN = 4 * rounds()
 LIFE = 1_000_000
 """Life n of the writer numbers its records from n * LIFE."""
