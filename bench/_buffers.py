@@ -13,7 +13,9 @@ from typing import Any
 
 import structlog
 
+from common.clock import SystemClock
 from common.ids import SequencerId
+from common.logs import configure_command
 from tests.support import kafka_server, redis_server
 from writebuffer.connect import connect
 from writebuffer.contract import Backend
@@ -42,6 +44,7 @@ class Place:
 @contextmanager
 def place(name: str, folder: Path) -> Iterator[Place]:
     """The place for `name`. Raises SystemExit where its server is not installed."""
+    configure_command()
     folder.mkdir()
     if name == "memory":
         yield Place(name, "memory:bench-")
@@ -75,9 +78,10 @@ def records(count: int, payload_bytes: int) -> list[Record]:
 def kafka_settings(url: str, kind: str) -> dict[str, Any]:
     """What penstock sets for a "producer" or "consumer" of the topic at `url`, for the bare client beside it."""
     from writebuffer.kafka import client
+    from writebuffer.kafka.client_log import ClientLog
     from writebuffer.kafka.url import parse
 
-    parsed, log = parse(url), client.ClientLog(structlog.get_logger())
+    parsed, log = parse(url), ClientLog(SystemClock(), structlog.get_logger())
     return client.producer_settings(parsed, log) if kind == "producer" else client.consumer_settings(parsed, log)
 
 

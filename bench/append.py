@@ -1,6 +1,6 @@
 """Appending to each write buffer beside the raw thing below it, the same bytes in the same run.
 
-memory   a bare Future for each record: made, resolved, its result taken
+memory   a bare Future for each record: made, resolved, its result taken by the same loop
 file     write + fdatasync of the same bytes, 256 KiB at a time, into a preallocated file
 redis    redis-py: XADD of the same bytes in pipelines of 1 MiB, on the same server
 kafka    confluent-kafka: produce with a delivery callback for each record, the same settings, then flush
@@ -122,13 +122,12 @@ def _await(appends: Iterable[tuple[int, Future[Any]]]) -> None:
 
 @contextmanager
 def _raw_future(at: Place) -> Iterator[Act]:
-    def act(kept: Sequence[Record]) -> None:
-        for one in kept:
-            future: Future[Record] = Future()
-            future.set_result(one)
-            future.result()
+    def resolved(one: Record) -> Future[Record]:
+        future: Future[Record] = Future()
+        future.set_result(one)
+        return future
 
-    yield act
+    yield lambda kept: _await((len(one), resolved(one)) for one in kept)
 
 
 @contextmanager

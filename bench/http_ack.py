@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
@@ -135,7 +136,7 @@ async def one_run(of_connection: Sequence[Sequence[Write]], port: int, seconds: 
     loop = asyncio.get_running_loop()
     start_s = time.perf_counter()
     connections = [
-        await loop.create_connection(lambda to_send=to_send: Client(to_send, start_s + seconds), "127.0.0.1", port)
+        await loop.create_connection(partial(Client, to_send, start_s + seconds), "127.0.0.1", port)
         for to_send in of_connection
     ]
     clients = [client for _, client in connections]

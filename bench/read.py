@@ -45,9 +45,13 @@ def _measured(at: Place, record_bytes: int, options: argparse.Namespace) -> dict
     append_all(backend, records(count, record_bytes))
     raw: list[float] = []
     ours: list[float] = []
+    read_raw = RAW[at.name]
+    measures: list[tuple[list[float], Callable[[], float]]] = [
+        (raw, lambda: read_raw(at, backend, count, record_bytes)),
+        (ours, lambda: _ours(backend, count)),
+    ]
     for run in range(options.runs + 1):
-        pair = [(raw, lambda: RAW[at.name](at, backend, count, record_bytes)), (ours, lambda: _ours(backend, count))]
-        for seconds, measure in pair if run % 2 else reversed(pair):
+        for seconds, measure in measures if run % 2 else reversed(measures):
             seconds.append(measure())
     raw, ours = raw[1:], ours[1:]  # the first run warms caches
     size_mb = count * record_bytes / MB
@@ -90,11 +94,11 @@ def _raw_redis(at: Place, backend: Backend, count: int, record_bytes: int) -> fl
     client = redis.Redis.from_url(f"redis://{at.server}/0")
     [stream] = [key for key in client.keys("*") if client.type(key) == b"stream" and client.xlen(key) == count]
     at_once = max(1, 2**20 // record_bytes)
-    last, read = b"-", 0
+    last, read = "-", 0
     started_s = time.perf_counter()
     while read < count:
-        entries = client.xrange(stream, min=last, count=at_once)
-        last, read = b"(" + entries[-1][0], read + len(entries)
+        entries: Any = client.xrange(stream, min=last, count=at_once)
+        last, read = f"({entries[-1][0].decode()}", read + len(entries)
     elapsed_s = time.perf_counter() - started_s
     client.close()
     return elapsed_s

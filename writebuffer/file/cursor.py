@@ -27,8 +27,8 @@ _TICK_LIVELY_S = 0.005
 """While records come, their reader wakes up within this time: 200 looks a second cost about 1 % of a core."""
 _LIVELY_S = 1.0
 """How long after the last record another one is expected soon: a stream of a few records a second is never idle."""
-_TICK_MAX_S = 0.150
-"""An idle cursor looks at the horizon 7 times a second, about 0.1 % of a core in a process that does nothing else. More
+_TICK_MAX_S = 0.250
+"""An idle cursor looks at the horizon 4 times a second, about 0.1 % of a core in a process that does nothing else. More
 seldom would be cheaper, but a query may wait for the record."""
 
 
