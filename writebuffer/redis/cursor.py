@@ -154,7 +154,7 @@ class RedisCursor:
         state = (b"HMGET", self._stream.keys.state, b"identity", b"next")
         found, (identity, next_text) = link.call_all(read, state, timeout_s=block_s + ANSWER_S)
         if identity != self._stream.identity:
-            raise self._stream.forked(f"identity {self._stream.identity!r} was known, found {identity!r}")
+            raise self._stream.another(identity)
         if int(next_text) < self._offset:
             raise self._stream.forked(f"offsets below {self._offset} were read, found next {int(next_text)}")
         return (found[0][1] if found else []), int(next_text)

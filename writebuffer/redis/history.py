@@ -33,7 +33,7 @@ class History:
         """Raises Forked, and what Link.call does."""
         identity, next_text = link.call(b"HMGET", self._stream.keys.state, b"identity", b"next")
         if identity != self._stream.identity:
-            raise self._stream.forked(f"identity {self._stream.identity!r} was known, found {identity!r}")
+            raise self._stream.another(identity)
         if int(next_text) < self.next_offset:
             raise self._stream.forked(
                 f"offsets below {self.next_offset} were acknowledged, found next {int(next_text)}"

@@ -31,6 +31,11 @@ class Stream:
             sequencer=self.sequencer,
         )
 
+    def another(self, found: bytes | None) -> Forked:
+        """What stands there has the identity `found`, or none."""
+        there = f"it has {found.decode(errors='replace')} now" if found else "it is not there any more"
+        return self.forked(f"the stream with identity {self.identity.decode()} was followed, {there}")
+
     def corrupt(self, offset: Offset, what: str) -> DataCorrupt:
         return DataCorrupt(f"{self}: offset {offset}: {what}", sequencer=self.sequencer, offset=offset)
 
@@ -48,7 +53,7 @@ def look(link: Link, stream: Stream) -> Look:
     """Raises Forked when it is not `stream` any more, and what Link.call does."""
     found = _as_look(link.run(LOOK, stream.keys))
     if found is None or found.identity != stream.identity:
-        raise stream.forked(f"identity {stream.identity!r} was known, found {found and found.identity!r}")
+        raise stream.another(found.identity if found else None)
     return found
 
 
@@ -98,7 +103,8 @@ def run(link: Link, stream: Stream, script: Script, *arguments: bytes) -> Any:
     try:
         return link.run(script, stream.keys, stream.identity, *arguments)
     except Refused as error:
-        raise stream.forked(f"identity {stream.identity!r} was known, the server says {error}") from None
+        known = f"the stream with identity {stream.identity.decode()} was followed"
+        raise stream.forked(f"{known}, the server says {error}") from None
 
 
 def read_one(link: Link, stream: Stream, offset: Offset) -> Record | None:
