@@ -3,16 +3,19 @@
 Redis (appendonly, appendfsync always) and Kafka (one broker) are real servers on loopback, started for the run.
 """
 
+import argparse
 import itertools
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from bench._measure import report
 from common.clock import SystemClock
 from common.ids import SequencerId
 from common.logs import configure_command
@@ -23,6 +26,9 @@ from writebuffer.record import Record, RecordHeaders
 
 NAMES = ("memory", "file", "redis", "kafka")
 ONE = SequencerId(0)
+
+Row = dict[str, Any]
+"""What one measurement found, by name."""
 
 
 class Place:
@@ -63,6 +69,46 @@ def place(name: str, folder: Path) -> Iterator[Place]:
             yield Place(name, server.url + separator, address)
         finally:
             server.stop()
+
+
+def places(options: argparse.Namespace) -> Iterator[Place]:
+    """The place for each of --buffers, one after the other."""
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        for name in options.buffers.split(","):
+            with place(name, Path(folder) / name) as at:
+                yield at
+
+
+def parser(doc: str | None, buffers: Sequence[str] = NAMES) -> argparse.ArgumentParser:
+    """The options that every benchmark of write buffers has."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--buffers", default=",".join(buffers), help="which, by comma (all)")
+    made.add_argument("--folder", default=None, help="for files and servers' data (default: the temporary folder)")
+    made.add_argument("--json", action="store_true", help="print one JSON object")
+    return made
+
+
+def sized_parser(doc: str | None, total_bytes: int, records_max: int) -> argparse.ArgumentParser:
+    """The same for one that measures records of several sizes; total_bytes, records_max: defaults."""
+    made = parser(doc)
+    made.add_argument("--record-bytes", default="1000,50000,900000", help="payload sizes, by comma")
+    made.add_argument("--runs", type=int, default=5, help="measurements of each kind (5)")
+    made.add_argument("--bytes", type=int, default=total_bytes, help=f"in each measurement ({total_bytes:,})")
+    made.add_argument("--records-max", type=int, default=records_max, help=f"in each measurement ({records_max:,})")
+    return made
+
+
+def measure_sizes(
+    options: argparse.Namespace, measured: Callable[[Place, int, int, int], Row], line: Callable[[Row], str]
+) -> None:
+    """Report what measured(place, bytes of a record, number of records, runs) says of each place and size."""
+    rows = []
+    for at in places(options):
+        for record_bytes in map(int, options.record_bytes.split(",")):
+            count = max(20, min(options.records_max, options.bytes // record_bytes))
+            rows.append(measured(at, record_bytes, count, options.runs))
+    lines = [f"medians of {options.runs} runs", *map(line, rows)]
+    report(lines, {"runs": options.runs, "rows": rows}, as_json=options.json)
 
 
 def records(count: int, payload_bytes: int) -> list[Record]:

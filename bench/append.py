@@ -12,9 +12,7 @@ measured.
     python -m bench.append [--buffers memory,file,redis,kafka] [--record-bytes 1000,50000,900000] [--runs 5] [--json]
 """
 
-import argparse
 import os
-import tempfile
 import time
 import uuid
 from collections import deque
@@ -24,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench._buffers import NAMES, ONE, Place, kafka_settings, place, records
-from bench._measure import MB, median, report
+from bench._buffers import ONE, Place, Row, kafka_settings, measure_sizes, records, sized_parser
+from bench._measure import MB, median
 from writebuffer.contract import Writer
 from writebuffer.record import Record
 
@@ -43,22 +41,14 @@ Act = Callable[[Sequence[Record]], object]
 
 
 def main() -> None:
-    options = _options()
-    rows = []
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for name in options.buffers.split(","):
-            with place(name, Path(folder) / name) as at:
-                for record_bytes in map(int, options.record_bytes.split(",")):
-                    rows.append(_measured(at, record_bytes, options))
-    lines = [f"medians of {options.runs} runs", *map(_line, rows)]
-    report(lines, {"runs": options.runs, "rows": rows}, as_json=options.json)
+    options = sized_parser(__doc__, total_bytes=100_000_000, records_max=30_000).parse_args()
+    measure_sizes(options, _measured, _line)
 
 
-def _measured(at: Place, record_bytes: int, options: argparse.Namespace) -> dict[str, Any]:
-    count = max(20, min(options.records_max, options.bytes // record_bytes))
+def _measured(at: Place, record_bytes: int, count: int, runs: int) -> Row:
     kept = records(count, record_bytes)
     rates: dict[str, list[float]] = {"raw": [], "single": [], "many": []}
-    for run in range(options.runs + 1):
+    for run in range(runs + 1):
         with RAW[at.name](at) as raw, _writer(at, _single) as single, _writer(at, _many) as many:
             acts = deque([("raw", raw), ("single", single), ("many", many)])
             acts.rotate(run)
@@ -226,18 +216,6 @@ def _line(row: dict[str, Any]) -> str:
         f"  many {many['mb_per_s']:>8.1f} MB/s {many['records_per_s']:>10,} rec/s{many_goal} ratio {many['ratio']:.2f}"
         f"{doubt}"
     )
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--buffers", default=",".join(NAMES), help="which, by comma (all)")
-    parser.add_argument("--record-bytes", default="1000,50000,900000", help="payload sizes, by comma")
-    parser.add_argument("--runs", type=int, default=5, help="measurements of each kind (5)")
-    parser.add_argument("--bytes", type=int, default=100_000_000, help="appended in each measurement (100 MB)")
-    parser.add_argument("--records-max", type=int, default=30_000, help="records of each measurement at most (30000)")
-    parser.add_argument("--folder", default=None, help="for files and servers' data (default: the temporary folder)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

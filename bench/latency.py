@@ -9,7 +9,6 @@ wake-up  from the resolved future to the return of the poll in which another thr
 
 import argparse
 import os
-import tempfile
 import threading
 import time
 import uuid
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench._buffers import ONE, Place, kafka_settings, place, records
+from bench._buffers import ONE, Place, kafka_settings, parser, places, records
 from bench._measure import report
 
 RATIO_GOAL = 2.0
@@ -31,10 +30,8 @@ Act = Callable[[], object]
 def main() -> None:
     options = _options()
     rows = []
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for name in options.buffers.split(","):
-            with place(name, Path(folder) / name) as at:
-                rows.append(_appends(at, options) | _wake_ups(at, options.seconds, options.wake_rate))
+    for at in places(options):
+        rows.append(_appends(at, options) | _wake_ups(at, options.seconds, options.wake_rate))
     lines = [f"{options.rate:g} appends/s and {options.wake_rate:g} wake-ups/s for {options.seconds:g} s, in ms"]
     report([*lines, *map(_line, rows)], {"rows": rows}, as_json=options.json)
 
@@ -167,14 +164,11 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--buffers", default="file,redis,kafka", help="which, by comma (all)")
-    parser.add_argument("--seconds", type=int, default=10, help="length of each measurement (10)")
-    parser.add_argument("--rate", type=float, default=100, help="appends a second (100)")
-    parser.add_argument("--wake-rate", type=float, default=10, help="appends a second that wake a reader (10)")
-    parser.add_argument("--folder", default=None, help="for files and servers' data (default: the temporary folder)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser.parse_args()
+    made = parser(__doc__, ("file", "redis", "kafka"))
+    made.add_argument("--seconds", type=int, default=10, help="length of each measurement (10)")
+    made.add_argument("--rate", type=float, default=100, help="appends a second (100)")
+    made.add_argument("--wake-rate", type=float, default=10, help="appends a second that wake a reader (10)")
+    return made.parse_args()
 
 
 if __name__ == "__main__":

@@ -11,15 +11,12 @@ is opened by the first fetch.
     python -m bench.read [--buffers memory,file,redis,kafka] [--record-bytes 1000,50000,900000] [--runs 5] [--json]
 """
 
-import argparse
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from bench._buffers import NAMES, ONE, Place, append_all, kafka_settings, place, records
-from bench._measure import MB, median, report
+from bench._buffers import ONE, Place, Row, append_all, kafka_settings, measure_sizes, records, sized_parser
+from bench._measure import MB, median
 from writebuffer.contract import Backend
 
 GOALS = {"kafka": {"ratio": 0.8}, "file": {"mb_per_s": 1500.0}}
@@ -28,19 +25,11 @@ POLL_BYTES = 8 * 2**20
 
 
 def main() -> None:
-    options = _options()
-    rows = []
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for name in options.buffers.split(","):
-            with place(name, Path(folder) / name) as at:
-                for record_bytes in map(int, options.record_bytes.split(",")):
-                    rows.append(_measured(at, record_bytes, options))
-    lines = [f"medians of {options.runs} runs", *map(_line, rows)]
-    report(lines, {"runs": options.runs, "rows": rows}, as_json=options.json)
+    options = sized_parser(__doc__, total_bytes=200_000_000, records_max=100_000).parse_args()
+    measure_sizes(options, _measured, _line)
 
 
-def _measured(at: Place, record_bytes: int, options: argparse.Namespace) -> dict[str, Any]:
-    count = max(20, min(options.records_max, options.bytes // record_bytes))
+def _measured(at: Place, record_bytes: int, count: int, runs: int) -> Row:
     backend = at.fresh()
     append_all(backend, records(count, record_bytes))
     raw: list[float] = []
@@ -50,7 +39,7 @@ def _measured(at: Place, record_bytes: int, options: argparse.Namespace) -> dict
         (raw, lambda: read_raw(at, backend, count, record_bytes)),
         (ours, lambda: _ours(backend, count)),
     ]
-    for run in range(options.runs + 1):
+    for run in range(runs + 1):
         for seconds, measure in measures if run % 2 else reversed(measures):
             seconds.append(measure())
     raw, ours = raw[1:], ours[1:]  # the first run warms caches
@@ -132,18 +121,6 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['buffer']:<7}{row['record_bytes']:>8} B {row['mb_per_s']:>9.1f} MB/s {row['records_per_s']:>8,} rec/s"
         f"  raw {row['raw_mb_per_s']:>9.1f} MB/s  ratio {row['ratio']:.2f}" + (f"  (goal: {goals})" if goals else "")
     )
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--buffers", default=",".join(NAMES), help="which, by comma (all)")
-    parser.add_argument("--record-bytes", default="1000,50000,900000", help="payload sizes, by comma")
-    parser.add_argument("--runs", type=int, default=5, help="measurements of each kind (5)")
-    parser.add_argument("--bytes", type=int, default=200_000_000, help="read in each measurement (200 MB)")
-    parser.add_argument("--records-max", type=int, default=100_000, help="records of each measurement at most (100000)")
-    parser.add_argument("--folder", default=None, help="for files and servers' data (default: the temporary folder)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":
