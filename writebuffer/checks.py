@@ -2,10 +2,30 @@
 
 from collections.abc import Sequence
 
-from common.errors import DataCorrupt, InvalidRequest
+from common.errors import DataCorrupt, InvalidRequest, Misconfigured
 from common.ids import SequencerId
-from writebuffer.errors import MalformedRecord, RecordTooLarge, UnknownSequencer
+from writebuffer.errors import MalformedRecord, RecordTooLarge, SequencersDiffer, UnknownSequencer
 from writebuffer.record import RECORD_BYTES_MAX, Record
+
+
+def check_count(url: str, sequencers: int) -> None:
+    """Of `create`, before anything is made. Raises Misconfigured."""
+    if sequencers < 1:
+        raise Misconfigured(f"{url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+
+
+def check_found_count(url: str, found: int, asked: int, other: str) -> None:
+    """Of `create`, of a buffer that stands with `found` sequencers. Raises SequencersDiffer.
+
+    other: what a new buffer could have of its own, e.g. "a folder".
+    """
+    if found != asked:
+        raise SequencersDiffer(
+            f"{url} was made with {found} sequencers, asked for {asked}: start with --sequencers {found}, or give the "
+            f"new cluster {other} of its own",
+            sequencers=found,
+            asked=asked,
+        )
 
 
 def check_sequencer(sequencer: SequencerId, sequencers: int) -> None:

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from typing import Any
 
 from common.clock import Clock, SystemClock
-from common.errors import Forked, Misconfigured, Unavailable
+from common.errors import Forked, Unavailable
 from common.ids import Offset, SequencerId
-from writebuffer.checks import check_append, check_limits, check_sequencer
+from writebuffer.checks import check_append, check_count, check_found_count, check_limits, check_sequencer
 from writebuffer.contract import (
     Appended,
     AppendedRange,
@@ -28,7 +28,7 @@ from writebuffer.contract import (
     Size,
     Trimmable,
 )
-from writebuffer.errors import BufferNotFound, Closed, OffsetInFuture, OffsetTrimmed, SequencersDiffer
+from writebuffer.errors import BufferNotFound, Closed, OffsetInFuture, OffsetTrimmed
 from writebuffer.memory_latency import Later, LaterThread
 from writebuffer.memory_options import CAPACITY_BYTES, MemoryOptions
 from writebuffer.memory_stream import Stream
@@ -67,18 +67,11 @@ class MemoryBackend:
         self._streams: list[Stream] = []
 
     def create(self, sequencers: int) -> None:
-        if sequencers < 1:
-            raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+        check_count(self.url, sequencers)
         with self._lock:
             if not self._streams:
                 self._streams = [self._stream(number) for number in range(sequencers)]
-            if len(self._streams) != sequencers:
-                raise SequencersDiffer(
-                    f"{self.url} was made with {len(self._streams)} sequencers, asked for {sequencers}: "
-                    "use as many, or another name",
-                    sequencers=len(self._streams),
-                    asked=sequencers,
-                )
+            check_found_count(self.url, len(self._streams), sequencers, "a name")
 
     def beside(self, name: str) -> "MemoryBackend":
         """Known to nobody else: a buffer of a proof is not found by its name."""

@@ -9,10 +9,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from common.disk import LocalDisk
-from common.errors import Forked, Misconfigured, Unavailable
+from common.errors import Forked, Unavailable
 from common.ids import Offset, SequencerId
+from writebuffer.checks import check_count, check_found_count
 from writebuffer.contract import Durable, SequencedRecord, Trimmable
-from writebuffer.errors import BufferNotFound, SequencersDiffer
+from writebuffer.errors import BufferNotFound
 from writebuffer.grouping import GroupCommit, GroupedWriter
 from writebuffer.reading import PolledReader, Stands
 from writebuffer.record import Record
@@ -31,8 +32,7 @@ class SqliteBackend:
         self.url, self._path = url, url.removeprefix("sqlite://")
 
     def create(self, sequencers: int) -> None:
-        if sequencers < 1:
-            raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+        check_count(self.url, sequencers)
         made = f"{self._path}.{uuid.uuid4().hex}"  # whole before it has its name: of many creators one wins
         with closing(sqlite3.connect(made, isolation_level=None)) as db:
             db.executescript(TABLES)
@@ -43,9 +43,7 @@ class SqliteBackend:
         Path(made).unlink()
         LocalDisk().sync_folder(str(Path(self._path).parent))
         with closing(self.open_reader()) as reader:
-            if (found := len(reader.sequencers())) != sequencers:
-                what = f"{self.url} was made with {found} sequencers, asked for {sequencers}"
-                raise SequencersDiffer(what, sequencers=found, asked=sequencers)
+            check_found_count(self.url, len(reader.sequencers()), sequencers, "a file")
 
     def open_writer(self) -> "SqliteWriter":
         return SqliteWriter(self.url, SqliteFile(self.url, self._path))

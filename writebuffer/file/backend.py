@@ -20,8 +20,9 @@ from common.disk import Disk, DiskLock, FileStat, LocalDisk, Locked
 from common.errors import Forked, Misconfigured, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
+from writebuffer.checks import check_count, check_found_count
 from writebuffer.contract import Durable, Measurable, SeekableByTime, Trimmable
-from writebuffer.errors import BufferNotFound, HeldByAnother, SequencersDiffer
+from writebuffer.errors import BufferNotFound, HeldByAnother
 from writebuffer.file.buffer_json import NAME, BufferJson, load_buffer_json
 from writebuffer.file.committer import Committer
 from writebuffer.file.format import Place
@@ -59,20 +60,13 @@ class FileBackend:
         self._logger: Logger = logger or structlog.get_logger()
 
     def create(self, sequencers: int) -> None:
-        if sequencers < 1:
-            raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+        check_count(self.url, sequencers)
         with self._translated():
             if not self._disk.stat(self._path()):
                 self._put_if_absent(BufferJson(sequencers, uuid.uuid4()).encode())
             buffer = self._load()
             self._disk.sync_folder(self._folder)  # its maker may have died before it did
-            if buffer.sequencers != sequencers:
-                raise SequencersDiffer(
-                    f"{self.url} was made with {buffer.sequencers} sequencers, asked for {sequencers}: start with "
-                    f"--sequencers {buffer.sequencers}, or give the new cluster a folder of its own",
-                    sequencers=buffer.sequencers,
-                    asked=sequencers,
-                )
+            check_found_count(self.url, buffer.sequencers, sequencers, "a folder")
             for place in self._places(buffer):
                 self._disk.make_folder(place.folder)
 

@@ -10,8 +10,9 @@ from common.clock import Clock, SystemClock
 from common.errors import Misconfigured, Unavailable
 from common.ids import Offset, SequencerId
 from common.logs import Logger
+from writebuffer.checks import check_count, check_found_count
 from writebuffer.contract import Durable, SeekableByTime, Trimmable, Writer
-from writebuffer.errors import BufferNotFound, SequencersDiffer
+from writebuffer.errors import BufferNotFound
 from writebuffer.kafka import promise, url
 from writebuffer.kafka.client import producer_settings
 from writebuffer.kafka.client_log import ClientLog
@@ -50,8 +51,7 @@ class KafkaBackend:
 
         One that stands is checked as for a writer (promise.py), and left as it is.
         """
-        if sequencers < 1:
-            raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+        check_count(self.url, sequencers)
         with self._cluster.held():
             self._create(sequencers)
 
@@ -61,13 +61,7 @@ class KafkaBackend:
         except BufferNotFound:
             self._make(sequencers)
             found = self._until_there()
-        if found.partitions != sequencers:
-            raise SequencersDiffer(
-                f"{self.url} was made with {found.partitions} sequencers, asked for {sequencers}: start with "
-                f"--sequencers {found.partitions}, or give the new cluster a topic of its own",
-                sequencers=found.partitions,
-                asked=sequencers,
-            )
+        check_found_count(self.url, found.partitions, sequencers, "a topic")
         self._checked_settings(found)
         for number in range(sequencers):
             self._cluster.next_offset(SequencerId(number))

@@ -15,8 +15,9 @@ from common.clock import Clock, SystemClock
 from common.errors import DataCorrupt, Misconfigured
 from common.ids import SequencerId
 from common.logs import Logger
+from writebuffer.checks import check_count, check_found_count
 from writebuffer.contract import Durable, Measurable, SeekableByTime, Trimmable, Writer
-from writebuffer.errors import BufferNotFound, SequencersDiffer
+from writebuffer.errors import BufferNotFound
 from writebuffer.proving import Breakable
 from writebuffer.redis.appender import Appender
 from writebuffer.redis.durability import (
@@ -55,20 +56,13 @@ class RedisBackend:
         return cls(parse(url))
 
     def create(self, sequencers: int) -> None:
-        if sequencers < 1:
-            raise Misconfigured(f"{self.url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+        check_count(self.url, sequencers)
         key = buffer_key(self._url.stream)
         with self._links(self._connect_to_write) as link_for:
             link = link_for(key)
             link.call(b"SET", key, json.dumps({"format": _FORMAT, "sequencers": sequencers}).encode(), b"NX")
             found = self._parse(link.call(b"GET", key))
-            if found != sequencers:
-                raise SequencersDiffer(
-                    f"{self.url} was made with {found} sequencers, asked for {sequencers}: start with "
-                    f"--sequencers {found}, or give the new cluster a stream= of its own",
-                    sequencers=found,
-                    asked=sequencers,
-                )
+            check_found_count(self.url, found, sequencers, "a stream=")
             for number, keys in enumerate(self._keys(sequencers)):
                 make_stream(link_for(keys.state), SequencerId(number), keys, self.url, uuid.uuid4().hex.encode())
 
