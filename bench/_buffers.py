@@ -16,9 +16,9 @@ from typing import Any
 import structlog
 
 from bench._measure import report
-from common.clock import SystemClock
-from common.ids import SequencerId
 from common.logs import configure_command
+from common.values.clock import SystemClock
+from common.values.ids import SequencerId
 from tests.support import kafka_server, redis_server
 from writebuffer.connect import connect
 from writebuffer.contract import Backend
@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 
 class Place:
-    """Where buffers of one kind are made. `server`: host:port of the one behind them."""
+    """Where buffers of one kind are made. `server`: host:port of the server that keeps them."""
 
     def __init__(self, name: str, base: str, server: str = "") -> None:
         self.name = name
@@ -40,9 +40,13 @@ class Place:
         self._base = base
         self._numbers = itertools.count()
 
+    def unused_url(self) -> str:
+        """Of a buffer that does not exist yet."""
+        return f"{self._base}{next(self._numbers)}"
+
     def fresh(self) -> Backend:
         """A new, empty buffer of one sequencer."""
-        backend = connect(f"{self._base}{next(self._numbers)}")
+        backend = connect(self.unused_url())
         backend.create(1)
         return backend
 
@@ -135,7 +139,7 @@ def read_all(backend: Backend, count: int) -> int:
     """Read `count` records from the first on; their payload bytes."""
     reader = backend.open_reader()
     try:
-        cursor = reader.reader(ONE)
+        cursor = reader.cursor(ONE)
         read = payload_bytes = 0
         while read < count:
             batch = cursor.poll(10_000, 8 * 2**20, 10)

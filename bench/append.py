@@ -1,11 +1,11 @@
 """Appending to each write buffer beside the raw thing below it, the same bytes in the same run.
 
-memory   a bare Future for each record: made, resolved, its result taken by the same loop
+memory   a bare Future for each record: made, resolved, its result read by the same loop
 file     write + fdatasync of the same bytes, 256 KiB at a time, into a preallocated file
 redis    redis-py: XADD of the same bytes in pipelines of 1 MiB, on the same server
 kafka    confluent-kafka: produce with a delivery callback for each record, the same settings, then flush
 
-Ours, `single`: each record appended by itself, the result of each future taken. `many`: append_many of up to 1 MiB.
+Ours, `single`: each record appended by itself, the result of each future read. `many`: append_many of up to 1 MiB.
 What is in flight at once is bounded by 16 MiB. The three take turns; medians are over runs. Opening and closing is not
 measured.
 
@@ -96,7 +96,7 @@ def _many(writer: Writer, kept: Sequence[Record]) -> None:
 
 
 def _await(appends: Iterable[tuple[int, Future[Any]]]) -> None:
-    """Take the result of every future; at most IN_FLIGHT_BYTES are under way when the next append is called."""
+    """Read the result of every future; at most IN_FLIGHT_BYTES are under way when the next append is called."""
     waiting: deque[tuple[int, Future[Any]]] = deque()
     in_flight = 0
     for size, future in appends:

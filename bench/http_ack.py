@@ -1,11 +1,13 @@
-"""HTTP to durable acknowledgement: how much line protocol a router takes over the file log, and how long a write waits.
+"""HTTP to durable acknowledgement: how much line protocol a router takes, and how long a write waits.
 
-A router process over a file log of 4 sequencers; a client process with keep-alive connections sends devops lines (about
-420 bytes, nine tables), on each connection the next body as soon as the 204 is there, which is after the fdatasync of
-each sequencer touched. Bodies are made beforehand. Each case is warmed up, then run several times; printed are medians
-over the runs. Client and router share this machine's cores.
+A router process over a write buffer of 4 sequencers: a file log, or a real Redis or Kafka on loopback. A client process
+with keep-alive connections sends devops lines (about 420 bytes, nine tables), on each connection the next body as soon
+as the 204 is there, which is once every record is durable. Bodies are made beforehand. Each case is warmed up, then run
+several times; printed are medians over the runs. Client and router share this machine's cores. CPU is that of the
+router and its parsers, over warm-up and runs.
 
-    python -m bench.http_ack [--seconds 3] [--runs 5] [--cases 1MB,5KB] [--folder DIR] [--json]
+    python -m bench.http_ack [--seconds 3] [--runs 5] [--cases 1MBx4,5KBx256] [--parsers N] [--buffer kafka]
+                             [--folder DIR] [--json]
 """
 
 import argparse
@@ -13,6 +15,7 @@ import asyncio
 import http.client
 import itertools
 import multiprocessing
+import os
 import socket
 import tempfile
 import time
@@ -26,10 +29,11 @@ from typing import cast
 
 import numpy as np
 
+from bench._buffers import place
 from bench._measure import MB, median, report, spread
-from common.config import ClusterConfig, RouterConfig
-from common.httpserver import new_event_loop
-from penstock.devops import DevopsLines
+from common.http.server import new_event_loop
+from common.values.config import ClusterConfig, RetentionConfig, RouterConfig
+from penstock.writing.devops import DevopsLines
 from router.main import run
 
 SEQUENCERS = 4
@@ -50,7 +54,13 @@ class Case:
     bodies: int
 
 
-CASES = (Case("1MB", 1_000_000, 4, 4), Case("5KB", 5_000, 64, 20))
+CASES = (
+    Case("1MBx4", 1_000_000, 4, 4),
+    Case("100KBx4", 100_000, 4, 20),
+    Case("5KBx256", 5_000, 256, 20),
+    Case("5KBx32", 5_000, 32, 20),
+)
+_ALL = ",".join(case.name for case in CASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,7 @@ class Figures:
     writes_per_s: float
     p50_ms: float
     p99_ms: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +86,31 @@ class Write:
 
 def writes(case: Case, connection: int, port: int) -> list[Write]:
     """What one connection sends; the connections' hosts are disjoint, so that every series has one writer."""
-    source = DevopsLines(seed=7, hosts=HOSTS, start_ns=START_NS, worker=connection, workers=case.connections)
+    source = DevopsLines(
+        seed=7, hosts=max(HOSTS, case.connections), start_ns=START_NS, worker=connection, workers=case.connections
+    )
     lines = source.lines()
     return [_write(lines, case.body_bytes, port) for _ in range(case.bodies)]
 
 
 def _write(lines: Iterator[bytes], body_bytes: int, port: int) -> Write:
-    taken: list[bytes] = []
+    body: list[bytes] = []
     size = 0
     while size < body_bytes:
-        taken.append(next(lines) + b"\n")
-        size += len(taken[-1])
+        body.append(next(lines) + b"\n")
+        size += len(body[-1])
     head = f"POST /api/v2/write?bucket=bench HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {size}\r\n\r\n"
-    return Write(head.encode() + b"".join(taken), size, len(taken))
+    return Write(head.encode() + b"".join(body), size, len(body))
 
 
 class Client(asyncio.Protocol):
     """One connection in a closed loop: write, await the 204, write again, until the end."""
 
-    def __init__(self, to_send: Sequence[Write], end_s: float) -> None:
+    def __init__(self, to_send: Iterator[Write], end_s: float) -> None:
         self.latencies_s: list[float] = []
         self.sent: list[Write] = []
         self.done = asyncio.get_running_loop().create_future()
-        self._to_send = itertools.cycle(to_send)
+        self._to_send = to_send
         self._end_s = end_s
         self._answer = b""
 
@@ -121,6 +134,11 @@ class Client(asyncio.Protocol):
         else:
             self.done.set_result(None)
 
+    def take_sent(self) -> Sequence[Write]:
+        """What was acknowledged since the last call."""
+        taken, self.sent = self.sent, []
+        return taken
+
     def connection_lost(self, error: Exception | None) -> None:
         if not self.done.done():
             self.done.set_exception(RuntimeError(f"connection lost: {error}, {self._answer[:500]!r}"))
@@ -136,7 +154,7 @@ async def one_run(of_connection: Sequence[Sequence[Write]], port: int, seconds: 
     loop = asyncio.get_running_loop()
     start_s = time.perf_counter()
     connections = [
-        await loop.create_connection(partial(Client, to_send, start_s + seconds), "127.0.0.1", port)
+        await loop.create_connection(partial(Client, itertools.cycle(to_send), start_s + seconds), "127.0.0.1", port)
         for to_send in of_connection
     ]
     clients = [client for _, client in connections]
@@ -152,6 +170,7 @@ async def one_run(of_connection: Sequence[Sequence[Write]], port: int, seconds: 
         writes_per_s=len(sent) / elapsed_s,
         p50_ms=float(np.percentile(latencies_ms, 50)),
         p99_ms=float(np.percentile(latencies_ms, 99)),
+        seconds=elapsed_s,
     )
 
 
@@ -159,13 +178,22 @@ def measure(case: Case, port: int, seconds: float, runs: int, results: Connectio
     """The client process: warms up, then sends the Figures of every run."""
     of_connection = [writes(case, connection, port) for connection in range(case.connections)]
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(one_run(of_connection, port, min(seconds, WARM_UP_S)))
-        results.send([runner.run(one_run(of_connection, port, seconds)) for _ in range(runs)])
+        first = runner.run(one_run(of_connection, port, min(seconds, WARM_UP_S)))
+        results.send([first, *(runner.run(one_run(of_connection, port, seconds)) for _ in range(runs))])
 
 
-def measured(case: Case, folder: Path, seconds: float, runs: int) -> list[Figures]:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """cpu_s_per_million_rows: of the router and its child processes, the start not counted."""
+
+    figures: Sequence[Figures]
+    cpu_s_per_million_rows: float
+
+
+def measured(case: Case, folder: Path, seconds: float, runs: int, parsers: int, write_buffer: str = "") -> Measured:
     """One case against a router and a log of its own."""
-    with router(folder) as port:
+    with router(folder, parsers, write_buffer) as (port, pid):
+        started_s = cpu_s(pid)
         ours, theirs = _spawn.Pipe(duplex=False)
         client = _spawn.Process(target=measure, args=(case, port, seconds, runs, theirs), daemon=True)
         client.start()
@@ -176,21 +204,33 @@ def measured(case: Case, folder: Path, seconds: float, runs: int) -> list[Figure
             raise SystemExit(f"{case.name}: the client failed; its trace is above") from None
         finally:
             client.join()
-    return figures
+        used_s = cpu_s(pid) - started_s
+    rows = sum(one.lines_per_s * one.seconds for one in figures)
+    return Measured(figures[1:], used_s / rows * 1e6)
+
+
+def cpu_s(pid: int) -> float:
+    """What a process and its children have used so far, those that ended included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ticks = sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_s(int(child)) for child in children)
 
 
 @contextmanager
-def router(folder: Path) -> Iterator[int]:
-    """A router process on a free port; yields the port once it is ready."""
+def router(folder: Path, parsers: int, write_buffer: str = "") -> Iterator[tuple[int, int]]:
+    """A router process on a free port; yields the port and the process's id once it is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    cluster = ClusterConfig(data=str(folder), sequencers=SEQUENCERS)
-    process = _spawn.Process(target=run, args=(cluster, RouterConfig(port=port)), daemon=True)
+    cluster = ClusterConfig(data=str(folder), sequencers=SEQUENCERS, write_buffer=write_buffer)
+    process = _spawn.Process(
+        target=run, args=(cluster, RouterConfig(port=port, parsers=parsers), RetentionConfig()), daemon=True
+    )
     process.start()
     try:
         _await_ready(port)
-        yield port
+        yield port, process.pid or 0
     finally:
         process.terminate()
         process.join()
@@ -232,15 +272,19 @@ def main() -> None:
     for case in CASES:
         if case.name not in options.cases.split(","):
             continue
-        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            figures = measured(case, Path(folder), options.seconds, options.runs)
-        found = medians(figures)
-        values[case.name] = {"connections": case.connections, **found}
+        with tempfile.TemporaryDirectory(dir=options.folder) as base:
+            folder = Path(base)
+            with place(options.buffer, folder / options.buffer) as at:
+                url = at.unused_url()
+                result = measured(case, folder / "data", options.seconds, options.runs, options.parsers, url)
+        figures, found = result.figures, medians(result.figures)
+        cpu = round(result.cpu_s_per_million_rows, 1)
+        values[case.name] = {**found, "cpu_s_per_million_rows": cpu}
         lines.append(
-            f"{case.name} × {case.connections}: "
+            f"{case.name}: "
             f"{found['mb_per_s']} MB/s ({spread([one.mb_per_s for one in figures])}), "
             f"{found['lines_per_s']} lines/s, {found['writes_per_s']} writes/s, "
-            f"p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms"
+            f"p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms, {cpu} CPU s for 1 M rows"
         )
     report(lines, {"runs": options.runs, "seconds": options.seconds, "cases": values}, as_json=options.json)
 
@@ -249,7 +293,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each measurement (3)")
     parser.add_argument("--runs", type=int, default=5, help="measurements of each case (5)")
-    parser.add_argument("--cases", default=",".join(case.name for case in CASES), help="which of 1MB,5KB (both)")
+    parser.add_argument("--cases", default=_ALL, help=f"which of {_ALL} (all)")
+    parser.add_argument("--parsers", type=int, default=0, help="worker processes (one for each core, at most 2)")
+    parser.add_argument("--buffer", default="file", choices=("file", "redis", "kafka"), help="write buffer (file)")
     parser.add_argument("--folder", default=None, help="on the disk to measure (default: the temporary folder)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args()

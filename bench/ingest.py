@@ -23,25 +23,26 @@ import numpy as np
 import pyarrow as pa
 
 from bench._measure import machine_line
-from common.config import IngesterConfig
+from common.catalog.manifest.change import Instance
 from common.entry import Entry, encode
-from common.ids import SequencerId
-from common.objectstore import ObjectStore, open_store, run
-from common.schema import TIME_TYPE, ColumnType, arrow_schema
-from ingester.core import IngesterCore
-from ingester.decode import decode
-from ingester.events import Action, Commit, Committed, Event, Finish, Persist, Persisted, Polled, StopRequested, Tick
-from ingester.lifecycle import Rules
-from ingester.persist import manifest
-from ingester.persist.job import persist
-from ingester.persist.manifest_state import Instance
-from ingester.poller import POLL_BYTES, POLL_RECORDS
-from ingester.start import claim
+from common.store.objects import ObjectStore
+from common.store.opening import open_store
+from common.values.config import IngesterConfig
+from common.values.ids import SequencerId
+from common.values.schema import TIME_TYPE, ColumnType, arrow_schema
+from ingester.core.core import IngesterCore
+from ingester.core.events import Action, Event, Finish, Polled, StopRequested, Tick
+from ingester.core.lifecycle import Rules
+from ingester.following.claim import claim
+from ingester.following.decode import decode
+from ingester.following.poller import POLL_BYTES
+from ingester.performing import StoreAction, perform
 from writebuffer.connect import connect
 from writebuffer.contract import Reader
 from writebuffer.record import ENTRY_CONTENT_TYPE, Record, RecordHeaders
 
 TAGS, FIELDS = 10, 10
+POLL_RECORDS = 100
 START_NS = 1_750_000_000_000_000_000
 SEQUENCER = SequencerId(0)
 
@@ -86,13 +87,13 @@ class Pipeline:
         self._running: set[Future[Event]] = set()
 
     def consume(self) -> None:
-        cursor = self._reader.reader(SEQUENCER)
+        cursor = self._reader.cursor(SEQUENCER)
         end = self._reader.offsets(SEQUENCER).next_offset
         ahead: deque[Future[Polled]] = deque()
         at = 0
         while at < end or ahead:
             while at < end and len(ahead) < 2:
-                batch = cursor.poll(POLL_RECORDS // 20, POLL_BYTES, 1.0)
+                batch = cursor.poll(POLL_RECORDS, POLL_BYTES, 1.0)
                 at = batch.next_offset
                 ahead.append(
                     self._pool.submit(lambda b: Polled(tuple(map(decode, b.records)), b.next_offset, False), batch)
@@ -112,11 +113,8 @@ class Pipeline:
         return any(done)
 
     def _do(self, action: Action) -> bool:
-        if isinstance(action, Persist):
-            self._running.add(self._pool.submit(lambda: Persisted(action.job, persist(action.job, self._store))))
-        elif isinstance(action, Commit):
-            steps = manifest.commit(action.state, action.change, action.nonce)
-            self._running.add(self._pool.submit(lambda: Committed(run(steps, self._store))))
+        if isinstance(action, StoreAction):
+            self._running.add(self._pool.submit(perform, action, self._store))
         return isinstance(action, Finish)
 
     def _collect(self, *, block: bool) -> bool:

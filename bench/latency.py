@@ -46,8 +46,8 @@ def _appends(at: Place, options: argparse.Namespace) -> dict[str, Any]:
         for act in (raw_append, lambda: writer.append(ONE, one).result(30)):
             act()
         for _ in range(max(1, int(options.seconds))):
-            raw += _timed(raw_append, options.rate)
-            ours += _timed(lambda: writer.append(ONE, one).result(30), options.rate)
+            raw += timed(raw_append, options.rate)
+            ours += timed(lambda: writer.append(ONE, one).result(30), options.rate)
     writer.close()
     return {
         "buffer": at.name,
@@ -59,21 +59,21 @@ def _appends(at: Place, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _timed(act: Act, rate: float) -> list[float]:
+def timed(act: Act, rate: float) -> list[float]:
     """One second of calls at `rate`; the seconds that each took."""
-    taken = []
+    seconds = []
     for _ in range(int(rate)):
         time.sleep(1 / rate)
         started_s = time.perf_counter()
         act()
-        taken.append(time.perf_counter() - started_s)
-    return taken
+        seconds.append(time.perf_counter() - started_s)
+    return seconds
 
 
 def _wake_ups(at: Place, seconds: float, rate: float) -> dict[str, Any]:
     backend = at.fresh()
     writer, reader = backend.open_writer(), backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     count = int(seconds * rate)
     read_s: list[float] = []
 
@@ -105,7 +105,7 @@ def _percentile(seconds: Sequence[float], percent: int) -> float:
 
 
 @contextmanager
-def _raw_file(at: Place, data: bytes) -> Iterator[Act]:
+def raw_file(at: Place, data: bytes) -> Iterator[Act]:
     folder = Path(at.fresh().url.removeprefix("file://"))
     descriptor = os.open(folder / uuid.uuid4().hex, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     os.posix_fallocate(descriptor, 0, 64 * 2**20)
@@ -151,7 +151,7 @@ def _raw_kafka(at: Place, data: bytes) -> Iterator[Act]:
     yield act
 
 
-RAW = {"file": _raw_file, "redis": _raw_redis, "kafka": _raw_kafka}
+RAW = {"file": raw_file, "redis": _raw_redis, "kafka": _raw_kafka}
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench._measure import MB, median, report, spread
-from common.ids import SequencerId
+from common.values.ids import SequencerId
 from writebuffer.file import FileBackend
 from writebuffer.file.backend import SEGMENT_BYTES
 from writebuffer.record import Record, RecordHeaders
@@ -38,7 +38,7 @@ def main() -> None:
             pair = [(raw, raw_groups_per_s), (log, log_groups_per_s)]
             for rates, measure in pair if run % 2 == 0 else reversed(pair):
                 place = Path(folder) / f"{run}-{measure.__name__}"
-                os.sync()  # else the first syncs measured also write what others, or the run before, left behind
+                os.sync()  # else the first syncs measured also write what others, or the run before, did not sync
                 rates.append(measure(place, options.group_bytes, options.seconds))
                 shutil.rmtree(place)
     _report(raw, log, options)

@@ -59,7 +59,7 @@ def _measured(at: Place, record_bytes: int, count: int, runs: int) -> Row:
 def _ours(backend: Backend, count: int) -> float:
     reader = backend.open_reader()
     try:
-        cursor = reader.reader(ONE)
+        cursor = reader.cursor(ONE)
         read = 0
         started_s = time.perf_counter()
         while read < count:

@@ -1,6 +1,6 @@
 """One line for each event: time, level, process, event, key=value. Structured by structlog, written to stderr.
 
-A log that nobody takes stops no work: what cannot be written is left out.
+A log that cannot be written stops no work: its lines are lost.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _PROCESSORS: list[Any] = [
 _WRAPPER = structlog.make_filtering_bound_logger(logging.INFO)
 
 
-class Stream(Protocol):
+class LineOutput(Protocol):
     """Where lines go."""
 
     def write(self, text: str, /) -> object: ...
@@ -31,9 +31,9 @@ class Stream(Protocol):
 
 
 class Unbroken(io.TextIOBase):
-    """A stream whose writes never fail: its reader may have died (a pipe), its disk may be full."""
+    """A stream whose writes never fail, though its reader may have died (a pipe) or its disk may be full."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: LineOutput) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
@@ -47,7 +47,7 @@ class Unbroken(io.TextIOBase):
 
 
 class _Stderr:
-    """Whatever sys.stderr is at each line."""
+    """Writes each line to what sys.stderr is at that moment."""
 
     def write(self, text: str) -> object:
         return sys.stderr.write(text)
@@ -57,8 +57,9 @@ class _Stderr:
 
 
 def configure(process: str) -> Logger:
-    """Set this process's logging up, once, in a main; returns a logger. Every line names `process`, e.g. "ingester-3",
-    also those of parts that make a logger for themselves."""
+    """Set up the logging of this process, once, in its main function; returns a logger. Every line names `process`,
+    e.g. "ingester-3", also those of modules that make a logger for themselves.
+    """
     stream: Any = Unbroken(sys.stderr)
     logging.basicConfig(stream=stream, level=logging.INFO, format="%(message)s", force=True)
     structlog.configure(
@@ -80,7 +81,7 @@ def _naming(process: str) -> Any:
 
 
 def configure_command() -> None:
-    """The same for a command that a person calls: warnings and worse, on stderr, for stdout is the answer."""
+    """The same for a command that a person calls: only warnings and worse, on stderr, because stdout is the answer."""
     stream: Any = Unbroken(_Stderr())
     structlog.configure(
         processors=[_naming("penstock"), *_PROCESSORS],
@@ -89,7 +90,7 @@ def configure_command() -> None:
     )
 
 
-def logger_onto(stream: Stream, process: str) -> Logger:
+def logger_onto(stream: LineOutput, process: str) -> Logger:
     """A logger whose lines of the same form go to `stream`; leaves this process's logging as it is."""
     unbroken: Any = Unbroken(stream)
     plain = structlog.PrintLogger(unbroken)

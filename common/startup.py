@@ -1,57 +1,137 @@
-"""What every process does first: open the store, join the cluster, make sure of the write buffer's URL.
+"""What every process does first: open the store, join the cluster.
 
-A wrong configuration raises, and the process exits with the reason. A store that is merely away is fine once
-cluster.json was read: a copy stands in the process's data folder.
+A wrong configuration raises, and the process exits with the reason. A store that is away is fine once
+cluster.json was read: a copy is kept in the process's data folder. With it a cluster is known, and no process makes
+another one in its place: an empty store then means that the store is not mounted, or was deleted.
 """
 
 import os
 import uuid
 from pathlib import Path
 
-from common import cluster
-from common.cluster import Cluster
-from common.config import ClusterConfig
-from common.errors import Misconfigured, Unavailable
-from common.localstore import LocalStore
-from common.objectstore import ObjectStore, check_put_if_absent, open_store, run
+import structlog
+
+from common.catalog import cluster as cluster_file
+from common.catalog import paths
+from common.catalog.cluster import Cluster
+from common.catalog.joined_store import JoinedStore
+from common.logs import Logger
+from common.store.disk_errors import is_setting, plain
+from common.store.local import LocalStore
+from common.store.objects import NotFound, ObjectStore, run
+from common.store.opening import check_put_if_absent, open_store
+from common.values.config import ClusterConfig
+from common.values.errors import Misconfigured, Unavailable
+from common.values.shown import counted
 
 
-def join_cluster(config: ClusterConfig, now_ns: int) -> tuple[ObjectStore, Cluster]:
-    """Open the store, prove that it keeps put-if-absent, found or join the cluster.
+def join_cluster(config: ClusterConfig, now_ns: int, logger: Logger | None = None) -> tuple[JoinedStore, Cluster]:
+    """Open the store, prove that it keeps put-if-absent, make or join the cluster.
 
-    Raises Misconfigured, DataCorrupt (exit with the reason), or Unavailable when the store cannot be reached and no
-    copy of cluster.json stands in the data folder.
+    Raises Misconfigured, DataCorrupt (exit with the reason), or Unavailable when the store cannot be reached and the
+    data folder has no copy of cluster.json. With a copy a store that is away is returned: its calls raise Unavailable.
     """
-    store = open_store(config.store_url)
-    copy = config.data_folder / cluster.PATH
+    store, log = open_store(config.store_url), logger or structlog.get_logger()
+    known = read_copy(config)
+    if known and known.sequencers != config.sequencers:
+        raise Misconfigured(
+            f"{_copy(config)} says {counted(known.sequencers, 'sequencer')}, asked for {config.sequencers}: start with "
+            f"--sequencers {known.sequencers}",
+            sequencers=known.sequencers,
+        )
     try:
-        check_put_if_absent(store, uuid.uuid4().hex)
-        joined = run(cluster.found_or_join(config.sequencers, store.url), store)
+        found = _found_or_join(store, config, known)
+        _keep_copy(found, _copy(config))
+        joined = JoinedStore(store, found, log)
+        check_put_if_absent(joined, uuid.uuid4().hex)
         if isinstance(store, LocalStore):
             store.remove_leftovers(now_ns)
-    except Unavailable:
-        if not copy.exists():
+    except Unavailable as error:
+        if is_setting(error.__cause__):
+            raise Misconfigured(f"{error.message} (--data or --store says where)", store=store.url) from error
+        if known is None:
             raise
-        joined = cluster.parse(copy.read_bytes(), str(copy))
-        if joined.sequencers != config.sequencers:
-            raise Misconfigured(
-                f"{copy} says {joined.sequencers} sequencers, asked for {config.sequencers}: start with --sequencers "
-                f"{joined.sequencers}",
-                sequencers=joined.sequencers,
-            ) from None
-        return store, joined
-    _keep_copy(joined, copy)
-    return store, joined
+        log.warning("object store is away", reason=error.message)
+        return JoinedStore(store, known, log), known
+    return joined, found
+
+
+def read_copy(config: ClusterConfig) -> Cluster | None:
+    """The cluster that this data folder belongs to; None where it has no copy of cluster.json yet.
+
+    Raises Misconfigured where it is not the one that is asked for, DataCorrupt.
+    """
+    copy = _copy(config)
+    try:
+        data = copy.read_bytes()
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise Misconfigured(
+            f"data folder {copy.parent}: it is a file, or below a file; give a folder with --data"
+        ) from None
+    except OSError as error:
+        raise Misconfigured(f"data folder: {plain(error, str(copy.parent))} (--data says where)") from error
+    known = cluster_file.parse(data, str(copy))
+    _check_asked(known, config, str(copy))
+    return known
+
+
+def read_existing(store: ObjectStore, config: ClusterConfig, known: Cluster | None) -> Cluster:
+    """The cluster in `store`. known: the one that this data folder belongs to.
+
+    Raises NotFound where there is none and none is expected, Unavailable where it is not there any more, Misconfigured
+    where there is another one, DataCorrupt.
+    """
+    expected = known.cluster_id if known else config.cluster_id
+    try:
+        data = store.get(paths.CLUSTER)
+    except NotFound:
+        if expected:
+            raise _gone(store, config, expected) from None
+        raise
+    found = cluster_file.parse(data, f"{store.url}/{paths.CLUSTER}")
+    if known and known != found:
+        raise Misconfigured(
+            f"{_copy(config)} belongs to cluster {known.cluster_id}, the store to {found.cluster_id}: give each "
+            "cluster a data folder of its own (--data), or correct --store"
+        )
+    _check_asked(found, config, store.url)
+    return found
+
+
+def _found_or_join(store: ObjectStore, config: ClusterConfig, known: Cluster | None) -> Cluster:
+    try:
+        read_existing(store, config, known)
+    except NotFound:
+        check_put_if_absent(store, uuid.uuid4().hex)  # before there is a cluster that could not keep its promises
+    return run(cluster_file.found_or_join(config.sequencers, store.url), store)
+
+
+def _gone(store: ObjectStore, config: ClusterConfig, expected: str) -> Unavailable:
+    return Unavailable(
+        f"object store {store.url}: there is no {paths.CLUSTER}, but cluster {expected} was joined here before: the "
+        "store is not mounted, or was moved or deleted. Bring it back; no new cluster is made in its place. To begin "
+        f"a new cluster give another data folder (--data); {config.data_folder} belongs to this one",
+        store=store.url,
+    )
+
+
+def _check_asked(found: Cluster, config: ClusterConfig, where: str) -> None:
+    if config.cluster_id and found.cluster_id != config.cluster_id:
+        raise Misconfigured(
+            f"{where} belongs to cluster {found.cluster_id}, asked for {config.cluster_id}: correct --store or "
+            "--data, or leave out --cluster-id",
+            cluster_id=found.cluster_id,
+        )
+
+
+def _copy(config: ClusterConfig) -> Path:
+    return config.data_folder / paths.CLUSTER
 
 
 def _keep_copy(joined: Cluster, copy: Path) -> None:
     if copy.exists():
-        kept = cluster.parse(copy.read_bytes(), str(copy))
-        if kept != joined:
-            raise Misconfigured(
-                f"{copy} belongs to cluster {kept.cluster_id}, the store to {joined.cluster_id}: give each cluster a "
-                "data folder of its own (--data), or correct --store"
-            )
         return
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)

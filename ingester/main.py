@@ -1,38 +1,49 @@
 """The ingester process: what is stacked on what.
 
-HTTP first, so that health can be asked while the buffer or the store is away; then Flight, whose address the claim
-names; then the claim; then the core and its driver. At the end in the other order: queries are answered to the last.
+    HTTP: health, figures             Flight: rows in memory
+                    |                       |
+                 status                 published view
+                    `-> service (driver) -> core            decides
+                         |-> write buffer: polled, and trimmed where that is its readers' part
+                         `-> object store: files, manifest
+Start: join the cluster, bind the ports, serve; then claim the sequencer, as soon as buffer and store are there, and
+follow it. HTTP comes first, so that health can be asked meanwhile; Flight before the claim, which names its address.
+Stop, at SIGTERM or SIGINT: the other way round, so that queries are answered to the end. A second signal ends the
+process at once, which is always safe.
 """
 
 import os
 import random
 import secrets
-import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import ExitStack
 
 import pyarrow as pa
 
-from common.clock import Clock, SystemClock
-from common.config import ClusterConfig, IngesterConfig, RetentionConfig
-from common.consumed import Consumed
-from common.errors import Misconfigured
-from common.httpserver import HttpServer, bind
-from common.ids import SequencerId
-from common.logs import Logger, configure
-from common.objectstore import ObjectStore
+from common import logs
+from common.catalog.cursors import Consumed
+from common.catalog.joined_store import JoinedStore
+from common.catalog.manifest.change import Instance
+from common.garbage import collect_seldom
+from common.http.listening import bind, resolve
+from common.http.server import HttpServer
+from common.logs import Logger
+from common.signals import end_at_once, stop_signals
 from common.startup import join_cluster
-from ingester.core import IngesterCore
-from ingester.http import Status, make_app
-from ingester.lifecycle import Rules
-from ingester.persist.manifest_state import Instance
-from ingester.published import Published
-from ingester.query import QueryServer
+from common.values.addresses import Address, is_every_address
+from common.values.clock import SystemClock
+from common.values.config import ClusterConfig, IngesterConfig, RetentionConfig
+from common.values.errors import Misconfigured
+from common.values.ids import SequencerId
+from ingester.core.core import IngesterCore
+from ingester.core.lifecycle import Rules
+from ingester.following.claim import Claimed, claim_sequencer
 from ingester.service import IngesterService
-from ingester.start import Claimed, claim_sequencer
+from ingester.serving.flight import QueryServer
+from ingester.serving.http import Status, make_app
+from ingester.serving.published import Published
 from writebuffer.connect import connect
 from writebuffer.contract import Reader, Trimmable
 from writebuffer.trimming import Trimmer
@@ -43,117 +54,123 @@ HTTP_SHUTDOWN_S = 2.0
 def run(cluster: ClusterConfig, config: IngesterConfig, retention: RetentionConfig, sequencer: SequencerId) -> int:
     """Follow `sequencer` until SIGTERM or SIGINT; 0 after an ordered end.
 
-    Raises Misconfigured, Forked, OffsetTrimmed, Fenced or DataCorrupt, with what to do. A second signal stops at once.
+    Raises Misconfigured, Forked, OffsetTrimmed, Fenced or DataCorrupt, with what to do.
     """
-    logger = configure(f"ingester-{sequencer}")
-    clock = SystemClock()
-    published = Published(sequencer)
-    status = Status(sequencer, published)
-    stopped = _on_signal(status)
+    log = logs.configure(f"ingester-{sequencer}")
     connect(cluster.write_buffer_url)  # first: a wrong URL makes nothing in the store
-    store, _ = join_cluster(cluster, clock.now_ns())
-    http_port = _port(config.http_port, sequencer)
-    http = HttpServer(
-        make_app(status, logger), bind(config.host, http_port, "--http-port"), shutdown_timeout_s=HTTP_SHUTDOWN_S
-    )
-    http.start_thread()
-    flight = _flight_server(published, clock, config, sequencer)
-    claimed: Claimed | None = None
-    try:
-        claimant = _instance(config, http.port, flight.port)
-        logger.info("listening", http=claimant.http_address, flight=claimant.flight_address, pid=os.getpid())
-        claimed = claim_sequencer(cluster, store, sequencer, claimant, config.accept_loss, stopped, logger)
-        if claimed is not None:
-            with _trimming(claimed.reader, sequencer, store, retention, clock, logger):
-                _follow(claimed, store, published, status, config, clock, stopped)
-        logger.info("stopped")
-    finally:
-        published.end()
-        flight.shutdown()
-        http.stop()
-        if claimed is not None:
-            claimed.reader.close()
+    store, _ = join_cluster(cluster, SystemClock().now_ns(), log)
+    sock = bind(config.listen_host, _port(config.http_port, sequencer), "http_port", config.host_setting)
+    collect_seldom()
+    Ingester(cluster, config, retention, sequencer, store, log).serve(sock)
     return 0
 
 
-@contextmanager
-def _trimming(
-    reader: Reader,
-    sequencer: SequencerId,
-    store: ObjectStore,
-    retention: RetentionConfig,
-    clock: Clock,
-    logger: Logger,
-) -> Iterator[None]:
-    """Trims the sequencer meanwhile, where that is its readers' part."""
-    if not isinstance(reader, Trimmable):
-        yield
-        return
-    trimmer = Trimmer(reader, reader, [sequencer], Consumed(store).below, retention, clock, logger)
-    trimmer.start()
-    try:
-        yield
-    finally:
-        trimmer.stop()
+class Ingester:
+    """One ingester, wired."""
 
+    def __init__(
+        self,
+        cluster: ClusterConfig,
+        config: IngesterConfig,
+        retention: RetentionConfig,
+        sequencer: SequencerId,
+        store: JoinedStore,
+        log: Logger,
+    ) -> None:
+        self._cluster = cluster
+        self._config = config
+        self._retention = retention
+        self._sequencer = sequencer
+        self._store = store
+        self._log = log
+        self._clock = SystemClock()
+        self._published = Published(sequencer)
+        self._status = Status(sequencer, self._published, store)
+        self._stopped = threading.Event()
 
-def _follow(
-    claimed: Claimed,
-    store: ObjectStore,
-    published: Published,
-    status: Status,
-    config: IngesterConfig,
-    clock: SystemClock,
-    stopped: threading.Event,
-) -> None:
-    state = claimed.state
-    logger = configure(f"ingester-{state.sequencer}")
-    rng = random.Random(secrets.randbits(128))
-    core = IngesterCore(state, Rules.of(config), config.file_bytes_max, 2 * config.persist_workers, rng)
-    newest = lambda: claimed.reader.offsets(state.sequencer).next_offset
-    published.begin(state.epoch, core.view, claimed.next_offset, newest)
-    service = IngesterService(core, claimed.reader, store, published, config, clock, logger)
-    status.service = service
-    logger.info(
-        "claimed",
-        epoch=state.epoch,
-        replay_offset=state.replay_offset,
-        next_offset=claimed.next_offset,
-        files=len(state.files),
-        manifest_number=state.number,
-    )
-    if stopped.is_set():
-        service.stop()
-    service.run()
+    def serve(self, sock: socket.socket) -> None:
+        """Serve on `sock` until a signal; raises what `run` says. Runs in the main thread."""
+        with stop_signals(self._stop, self._stop_at_once), ExitStack() as at_end:
+            reader = at_end.enter_context(ExitStack())  # closed last: queries ask it for its next offset
+            http = HttpServer(make_app(self._status, self._log), sock, shutdown_timeout_s=HTTP_SHUTDOWN_S)
+            http.start_thread()
+            at_end.callback(http.stop)
+            flight = self._flight_server()
+            at_end.callback(flight.shutdown)
+            at_end.callback(self._published.end)
+            claimant = _instance(self._config, http.port, flight.port)
+            self._log.info("listening", http=claimant.http_address, flight=claimant.flight_address, pid=os.getpid())
+            claimed = self._claim(claimant)
+            if claimed is not None:
+                reader.callback(claimed.reader.close)
+                self._follow(claimed)
+            self._log.info("stopped")
 
+    def _stop(self, number: int) -> None:
+        """Ask for the ordered end. Runs within a signal."""
+        self._stopped.set()
+        self._status.stopping = True
+        if self._status.service is not None:
+            self._status.service.stop()
 
-def _on_signal(status: Status) -> threading.Event:
-    """The first signal asks for the ordered end, the second stops at once: a crash is always safe."""
-    stopped = threading.Event()
+    def _stop_at_once(self, number: int) -> None:
+        """A second signal: nobody waits any longer."""
+        if self._status.service is not None:
+            os.write(sys.stderr.fileno(), self._status.service.left_behind.encode())
+        end_at_once(number)
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if stopped.is_set():
-            os._exit(128 + number)
-        stopped.set()
-        status.stopping = True
-        if status.service is not None:
-            status.service.stop()
+    def _claim(self, claimant: Instance) -> Claimed | None:
+        """None where a stop was asked for before buffer and store were there."""
+        return claim_sequencer(
+            self._cluster, self._store, self._sequencer, claimant, self._config.accept_loss, self._stopped, self._log
+        )
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    return stopped
+    def _follow(self, claimed: Claimed) -> None:
+        """Until a stop. The sequencer is trimmed meanwhile, where that is its readers' part."""
+        with ExitStack() as at_end:
+            if isinstance(claimed.reader, Trimmable):
+                trimmer = self._trimmer(claimed.reader, claimed.reader)
+                at_end.callback(trimmer.stop)
+                trimmer.start()
+            self._service(claimed).run()
 
+    def _trimmer(self, reader: Reader, trimmable: Trimmable) -> Trimmer:
+        consumed = Consumed(self._store).below
+        return Trimmer(trimmable, reader, [self._sequencer], consumed, self._retention, self._clock, self._log)
 
-def _flight_server(
-    published: Published, clock: SystemClock, config: IngesterConfig, sequencer: SequencerId
-) -> QueryServer:
-    port = _port(config.flight_port, sequencer)
-    if port:
-        bind(config.host, port, "--flight-port").close()  # for its message: Flight's own names no option
-    try:
-        return QueryServer(published, clock, config.host, port)
-    except (OSError, pa.ArrowException) as error:
-        raise Misconfigured(f"Flight on {config.host}:{port}: {error}; give another with --flight-port") from None
+    def _service(self, claimed: Claimed) -> IngesterService:
+        state, config = claimed.state, self._config
+        rng = random.Random(secrets.randbits(128))
+        core = IngesterCore(state, Rules.of(config), config.file_bytes_max, 2 * config.persist_workers, rng)
+        newest = lambda: claimed.reader.offsets(state.sequencer).next_offset
+        self._published.begin(state.epoch, core.view, claimed.next_offset, newest)
+        service = IngesterService(core, claimed.reader, self._store, self._published, config, self._clock, self._log)
+        self._status.service = service
+        self._log.info(
+            "claimed",
+            epoch=state.epoch,
+            replay_offset=state.replay_offset,
+            next_offset=claimed.next_offset,
+            files=len(state.files),
+            manifest_number=state.number,
+        )
+        if self._stopped.is_set():  # the signal came before there was a service to stop
+            service.stop()
+        return service
+
+    def _flight_server(self) -> QueryServer:
+        config = self._config
+        host, port = config.listen_host, _port(config.flight_port, self._sequencer)
+        if port:
+            bind(host, port, "flight_port", config.host_setting).close()  # for its message: Flight's names no setting
+        address = Address(resolve(host, config.host_setting).host, port)  # Flight binds all that a name means, HTTP one
+        try:
+            return QueryServer(self._published, self._clock, address)
+        except (OSError, pa.ArrowException) as error:
+            raise Misconfigured(
+                f"Flight cannot listen on {address}: {error}. Correct {config.host_setting} or flight_port, which "
+                "give the address"
+            ) from None
 
 
 def _port(first: int, sequencer: SequencerId) -> int:
@@ -161,8 +178,8 @@ def _port(first: int, sequencer: SequencerId) -> int:
 
 
 def _instance(config: IngesterConfig, http_port: int, flight_port: int) -> Instance:
-    host = config.advertise_host or config.host
-    if host in ("0.0.0.0", "::"):
+    host = config.advertise_host or config.listen_host
+    if is_every_address(host):
         host = socket.gethostname()
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    return Instance(name, f"{host}:{http_port}", f"{host}:{flight_port}")
+    return Instance(name, str(Address(host, http_port)), str(Address(host, flight_port)))

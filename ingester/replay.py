@@ -1,25 +1,32 @@
 """Replay as a dry run: what a sequencer's records from some offset on hold, and how much of it is durable already.
 
-Reads the buffer and the manifest, changes nothing, beside a live cluster or without one, in bounded memory.
+Reads the buffer and the manifest, changes nothing, beside a live cluster or without one, in bounded memory. The files
+that the manifest names are checked to exist with the size that was written; their content is not read.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from common.catalog.manifest.change import StoredFile
+from common.catalog.manifest.frontier import Frontier
+from common.catalog.manifest.producers import Producers
+from common.catalog.manifest.state import ManifestState
+from common.catalog.partition_key import PartitionKey
+from common.catalog.paths import DATA
 from common.entry import Entry
-from common.errors import Unavailable
-from common.ids import Offset
-from common.schema import DAY_NS, times_ns
-from ingester.decode import Decoded, decode
-from ingester.frontier import Frontier
-from ingester.ledger import Ledger
-from ingester.partition_key import PartitionKey
-from ingester.persist.manifest_state import ManifestState
-from ingester.producers import Producers
+from common.store.objects import NotFound, ObjectStore
+from common.values.errors import Unavailable
+from common.values.ids import Offset
+from common.values.schema import DAY_NS, times_ns
+from ingester.core.ledger import Ledger
+from ingester.following.decode import Decoded, decode
 from writebuffer.contract import Reader
+
+Times = npt.NDArray[np.int64]
 
 POLL_RECORDS = 1_000
 POLL_BYTES = 16 * 1024 * 1024
@@ -30,9 +37,11 @@ POLL_TIMEOUT_S = 5.0
 class ReplayReport:
     """Counts over the records in [from_offset, next_offset).
 
-    rows = rows_durable + rows_missing + rows_duplicate + rows_dead: durable in the store, only in the buffer and in
-    the ingester's memory, in a record that repeats an earlier one, in a record that cannot be decoded. Which are
-    earlier: those of this range, and for records from the replay offset on all below it, which the manifest knows.
+    rows = rows_durable + rows_lost + rows_missing + rows_duplicate + rows_dead: durable in the store, persisted in a
+    file that is gone or has another size (or one of several that may have them), only in the buffer and in the
+    ingester's memory, in a record that repeats an earlier one, in a record that cannot be decoded. Which are earlier:
+    those of this range, and for records from the replay offset on all below it, which the manifest knows.
+    files: how many the manifest names. files_lost: path and what is wrong, of those that are not as written.
     """
 
     sequencer: int
@@ -44,11 +53,14 @@ class ReplayReport:
     bytes: int = 0
     rows: int = 0
     rows_durable: int = 0
+    rows_lost: int = 0
     rows_missing: int = 0
     rows_duplicate: int = 0
     rows_dead: int = 0
     records_duplicate: int = 0
     records_dead: int = 0
+    files: int = 0
+    files_lost: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,6 +69,7 @@ class ReplayReport:
 def dry_run(
     reader: Reader,
     state: ManifestState,
+    store: ObjectStore,
     from_offset: Offset,
     to_offset: Offset | None,
     progress: Callable[[int], None],
@@ -64,19 +77,23 @@ def dry_run(
     """Report on the records from `from_offset` to `to_offset` (the next offset now, when None).
 
     progress: called with the number of offsets passed. Raises OffsetTrimmed naming the oldest offset left,
-    OffsetInFuture, Unavailable when the buffer stays silent below its own next offset.
+    OffsetInFuture, Unavailable when the store is away, or the buffer stays silent below its own next offset.
     """
-    cursor = reader.reader(state.sequencer)
+    lost = lost_files(state, store)
+    cursor = reader.cursor(state.sequencer)
     try:
         cursor.seek(from_offset)
         next_offset = reader.offsets(state.sequencer).next_offset
         end = next_offset if to_offset is None else min(to_offset, next_offset)
-        count = _Count(state, from_offset, end)
+        count = _Count(state, lost, from_offset, end)
         at = from_offset
         while at < end:
             batch = cursor.poll(POLL_RECORDS, POLL_BYTES, POLL_TIMEOUT_S)
             if batch.next_offset == at:
-                raise Unavailable(f"sequencer {state.sequencer}: nothing came at {at}, below next offset {end}")
+                raise Unavailable(
+                    f"sequencer {state.sequencer}: no record came at offset {at}, although the log goes up to {end}: "
+                    "check the write buffer, then run this again"
+                )
             for sequenced in batch.records:
                 if sequenced.offset < end:
                     count.add(decode(sequenced))
@@ -87,11 +104,34 @@ def dry_run(
         cursor.close()
 
 
+def lost_files(state: ManifestState, store: ObjectStore) -> dict[str, str]:
+    """Of the files that the manifest names: path and what is wrong of those that are gone or have another size.
+
+    One listing; what it lacks is asked for once more, for a listing may lag behind.
+    """
+    listed = {found.path: found.size_bytes for found in store.list(DATA)}
+    suspects = [file for file in state.files.values() if listed.get(file.path) != file.size_bytes]
+    wrong = ((file.path, _what_is_wrong(file, store)) for file in suspects)
+    return {path: difference for path, difference in wrong if difference}
+
+
+def _what_is_wrong(file: StoredFile, store: ObjectStore) -> str:
+    try:
+        size_bytes = len(store.get(file.path))
+    except NotFound:
+        return "it is missing"
+    return "" if size_bytes == file.size_bytes else f"it has {size_bytes} bytes, {file.size_bytes} were written"
+
+
 class _Count:
     """What an ingester would make of the records: a repeat of an earlier one, refused, durable or not."""
 
-    def __init__(self, state: ManifestState, from_offset: Offset, end: Offset) -> None:
+    def __init__(self, state: ManifestState, lost: Mapping[str, str], from_offset: Offset, end: Offset) -> None:
         self.report = ReplayReport(state.sequencer, from_offset, end, state.number, state.replay_offset)
+        self.report.files, self.report.files_lost = len(state.files), dict(lost)
+        self._lost: dict[PartitionKey, list[StoredFile]] = {}
+        for path in lost:
+            self._lost.setdefault(state.files[path].partition, []).append(state.files[path])
         self._state = state
         self._producers = Producers()
         self._log_time_ns = 0
@@ -106,11 +146,12 @@ class _Count:
         if self._is_repeated(record):
             report.records_duplicate += 1
             report.rows_duplicate += record.rows
-        elif isinstance(record.content, Entry) and not self._ledger.refusal(record.content):
-            self._ledger.learn(record.content)
-            durable = _durable_rows(record.content, record.offset, self._state)
-            report.rows_durable += durable
-            report.rows_missing += record.rows - durable
+        elif isinstance(record.content, Entry) and not self._ledger.refusal(tables := record.tables):
+            self._ledger.learn(tables)
+            persisted, lost = self._persisted(record.content, record.offset)
+            report.rows_durable += persisted - lost
+            report.rows_lost += lost
+            report.rows_missing += record.rows - persisted
         else:
             report.records_dead += 1
             report.rows_dead += record.rows
@@ -118,7 +159,7 @@ class _Count:
     def _is_repeated(self, record: Decoded) -> bool:
         if record.offset >= self._state.replay_offset and not self._as_of_replay_offset:
             self._as_of_replay_offset = True
-            self._producers, self._log_time_ns = self._state.producers.copy(), self._state.log_time_ns
+            self._producers, self._log_time_ns = self._state.as_of.producers.copy(), self._state.as_of.log_time_ns
         self._log_time_ns = max(self._log_time_ns, record.append_time_ns)
         if record.producer_id is None:
             return False
@@ -127,15 +168,32 @@ class _Count:
         self._producers.add(*mark)
         return repeated
 
+    def _persisted(self, entry: Entry, offset: Offset) -> tuple[int, int]:
+        """Rows that the manifest says are durable, and how many of those are in a file that is lost."""
+        persisted = lost = 0
+        for key, times in _partitions(entry):
+            if offset < self._state.replay_offset:
+                durable = np.ones(len(times), np.bool_)
+            else:
+                durable = self._state.frontiers.get(key, Frontier()).covered(offset, times)
+            persisted += int(durable.sum())
+            lost += int((durable & _in_files(self._lost.get(key, ()), offset, times)).sum())
+        return persisted, lost
 
-def _durable_rows(entry: Entry, offset: Offset, state: ManifestState) -> int:
-    if offset < state.replay_offset:
-        return sum(batch.num_rows for batch in entry.tables.values())
-    durable = 0
+
+def _partitions(entry: Entry) -> Iterator[tuple[PartitionKey, Times]]:
+    """Each partition of the entry, with its rows' times."""
     for table, batch in entry.tables.items():
         times = times_ns(batch)
         days = times // DAY_NS
         for day in np.unique(days):
-            frontier = state.frontiers.get(PartitionKey(entry.namespace, table, int(day)), Frontier())
-            durable += int(frontier.covered(offset, times[days == day]).sum())
-    return durable
+            yield PartitionKey(entry.namespace, table, int(day)), times[days == day]
+
+
+def _in_files(files: Sequence[StoredFile], offset: Offset, times: Times) -> npt.NDArray[np.bool_]:
+    """Which rows of the record at `offset` one of `files` has, as far as its offsets and times say."""
+    found = np.zeros(len(times), np.bool_)
+    for file in files:
+        if file.first_offset <= offset <= file.last_offset:
+            found |= (times >= file.time_ns_min) & (times <= file.time_ns_max)
+    return found

@@ -1,34 +1,34 @@
 """The ingester's driver: does what the core asks and feeds back what came of it.
 
-The core runs on the thread that calls `run`. Around it: one thread polls and decodes, a pool runs persist jobs, one
-thread does what must be in order (commits, dead letters, the look for a newer epoch), Flight and HTTP serve on their
-own.
+The core runs on the thread that calls `run`. Around it: one thread polls and decodes, some run persist jobs, one does
+what must be in order (commits, dead letters, the look for a newer epoch), Flight and HTTP serve on their own. All of it
+comes back through one queue, and each event through IngesterCore.step.
 """
 
 import contextlib
 import queue
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
-from common.clock import Clock
-from common.config import IngesterConfig
-from common.errors import Unavailable
-from common.ids import Offset
+from common.catalog.joined_store import JoinedStore
+from common.catalog.manifest import manifest
+from common.catalog.manifest.state import ManifestState
 from common.logs import Logger
-from common.objectstore import ObjectStore, run
-from ingester.core import IngesterCore
-from ingester.dead_letter import put_aside
-from ingester.events import (
+from common.store.objects import run
+from common.values.clock import Clock
+from common.values.config import IngesterConfig
+from common.values.errors import PenstockError, Unavailable
+from common.values.ids import Offset
+from ingester.core.core import IngesterCore
+from ingester.core.events import (
     Action,
     Commit,
     CommitFailed,
-    Committed,
     DeadLetter,
     DeadLettered,
     DeadLetterFailed,
     Event,
     Finish,
+    Outcome,
     Pause,
     Persist,
     Persisted,
@@ -36,18 +36,23 @@ from ingester.events import (
     Polled,
     Resume,
     StopRequested,
+    StoreAway,
+    StreamLost,
     Tick,
 )
-from ingester.persist import manifest
-from ingester.persist.job import PersistJob, persist
-from ingester.persist.manifest_state import ManifestState
+from ingester.following.followed import Followed
+from ingester.following.poller import Poller
+from ingester.performing import StoreAction, perform
 from ingester.persist.unnamed import remove_unnamed_files
-from ingester.poller import Poller
-from ingester.published import Published
+from ingester.serving.published import Published
+from ingester.workers import Workers
 from writebuffer.contract import Reader
 
 WATCH_S = 5.0
 """How often an ingester looks whether a newer epoch was claimed."""
+
+WORKERS_STOP_S = 10.0
+"""At the end, so long for store calls that are still under way: what they do is of no use any more."""
 
 
 class IngesterService:
@@ -57,7 +62,7 @@ class IngesterService:
         self,
         core: IngesterCore,
         reader: Reader,
-        store: ObjectStore,
+        store: JoinedStore,
         published: Published,
         config: IngesterConfig,
         clock: Clock,
@@ -72,11 +77,12 @@ class IngesterService:
         self._logger = logger
         # SimpleQueue, because its put may be called from a signal handler that interrupted a get.
         self._inbox: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
-        sequencer, followed = core.state.sequencer, core.state.stream
-        self.poller = Poller(reader, sequencer, core.applied_offset, followed, self._inbox.put, self._inbox.put, logger)
-        self._persist_workers = ThreadPoolExecutor(config.persist_workers, f"persist-{sequencer}")
-        self._in_order = ThreadPoolExecutor(1, f"commit-{sequencer}")
-        self._watching: Future[None] | None = None
+        sequencer = core.state.sequencer
+        followed = Followed(sequencer, core.applied_offset, core.state.as_of.stream)
+        self.poller = Poller(reader, sequencer, followed, self._inbox.put, self._poller_ended, logger)
+        self._persist_workers = Workers(config.persist_workers, f"persist-{sequencer}", self._inbox.put)
+        self._in_order = Workers(1, f"commit-{sequencer}", self._inbox.put)
+        self._is_watching = False
 
     @property
     def next_offset(self) -> Offset | None:
@@ -88,16 +94,30 @@ class IngesterService:
         self.stopping = True
         self._inbox.put(StopRequested(persist=self._config.on_stop == "persist"))
 
+    @property
+    def left_behind(self) -> str:
+        """What an end at once leaves undone, for the person who asks for it. May be read in a signal handler."""
+        core = self.core
+        return (
+            f"sequencer {core.state.sequencer}: ended at once: {core.rows_buffered} rows are not persisted. They are "
+            f"in the write buffer from offset {core.state.replay_offset} on, as far as that is intact, and are read "
+            "again at the next start\n"
+        )
+
     def run(self) -> None:
-        """Work until stopped. Raises what makes going on wrong: Fenced, Forked, OffsetTrimmed, DataCorrupt."""
+        """Work until stopped.
+
+        Raises what makes going on wrong: Fenced at once; Forked, OffsetTrimmed, DataCorrupt of the stream once what was
+        applied is committed. Raises Unavailable where a stop gave up on the store, with what it left to the log.
+        """
         self.poller.start()
-        self._persist_workers.submit(self._guarded, self._remove_unnamed, self.core.state)
+        self._persist_workers.submit(lambda: self._remove_unnamed(self.core.state))
         try:
             self._loop()
         finally:
             self.poller.stop()
-            self._persist_workers.shutdown(wait=True, cancel_futures=True)
-            self._in_order.shutdown(wait=True, cancel_futures=True)
+            self._persist_workers.stop(WORKERS_STOP_S)
+            self._in_order.stop(WORKERS_STOP_S)
 
     def _loop(self) -> None:
         next_tick_s = next_watch_s = self._clock.monotonic_s()
@@ -109,102 +129,111 @@ class IngesterService:
                     return
             if now_s >= next_watch_s:
                 next_watch_s = now_s + WATCH_S
-                if self._watching is None or self._watching.done():
-                    self._watching = self._in_order.submit(self._guarded, self._watch, self.core.state)
+                self._begin_watch()
             try:
                 event = self._inbox.get(timeout=max(0.0, next_tick_s - self._clock.monotonic_s()))
             except queue.Empty:
                 continue
             if isinstance(event, BaseException):
                 raise event
-            if self._step(event):
+            ends = self.core.ending or isinstance(event, StopRequested)
+            if (ends and self._look_at_store()) or self._step(event):
                 return
 
+    def _look_at_store(self) -> bool:
+        """An end need not wait for calls to fail where the store is known to be away; true once it has come."""
+        reason = self._store.away
+        return bool(reason) and self._step(StoreAway(reason))
+
     def _step(self, event: Event) -> bool:
-        """One step of the core and what it asks for; true once there is nothing left to do."""
+        """One step of the core, and what it asks for; true once nothing is left to do. Raises what it ends with."""
         actions = self.core.step(event)
         if isinstance(event, Polled):
-            self.poller.taken()
+            self.poller.applied()
         self._published.publish(self.core.view)
         finished = [self._do(action) for action in actions]
         return any(finished)
 
     def _do(self, action: Action) -> bool:
         match action:
-            case Persist(job):
-                self._persist_workers.submit(self._guarded, self._persist, job)
-            case Commit():
-                self._in_order.submit(self._guarded, self._commit, action)
-            case DeadLetter():
-                self._in_order.submit(self._guarded, self._dead_letter, action)
+            case Persist():
+                self._persist_workers.submit(lambda: self._perform(action))
+            case Commit() | DeadLetter():
+                self._in_order.submit(lambda: self._perform(action))
             case Pause():
                 self.poller.pause()
             case Resume():
                 self.poller.resume()
-            case Finish():
+            case Finish(error):
+                if error is not None:
+                    raise error
                 return True
         return False
 
+    # On the poller's thread
+
+    def _poller_ended(self, error: BaseException) -> None:
+        if not isinstance(error, PenstockError):
+            self._inbox.put(error)  # a defect: nothing is known of the stream, and the log has everything
+            return
+        self._logger.error("the stream is lost; what was applied is persisted first", reason=error.message)
+        self._inbox.put(StreamLost(error))
+
     # On workers: each ends in an event, or in an error that ends the ingester.
 
-    def _guarded(self, work: Any, argument: Any) -> None:
-        try:
-            work(argument)
-        except BaseException as error:  # noqa: BLE001  a worker's end is the ingester's, whatever the cause
-            self._inbox.put(error)
-
-    def _persist(self, job: PersistJob) -> None:
+    def _perform(self, action: StoreAction) -> None:
         started_s = time.perf_counter()
-        try:
-            result = persist(job, self._store)
-        except Unavailable as error:
-            self._logger.warning(
-                "persist failed; it is tried again",
-                table=str(job.key.table_id),
-                day=job.key.day_name,
-                reason=error.message,
-            )
-            self._inbox.put(PersistFailed(job))
-            return
-        self._logger.info(
-            "persisted",
-            table=str(job.key.table_id),
-            day=job.key.day_name,
-            rows=sum(file.rows for file in result.files),
-            bytes=sum(file.size_bytes for file in result.files),
-            overwritten=result.overwritten,
-            seconds=round(time.perf_counter() - started_s, 3),
-        )
-        self._inbox.put(Persisted(job, result))
+        outcome = perform(action, self._store)
+        log_outcome(self._logger, outcome, time.perf_counter() - started_s)
+        self._inbox.put(outcome)
 
-    def _commit(self, action: Commit) -> None:
-        try:
-            state = run(manifest.commit(action.state, action.change, action.nonce), self._store)
-        except Unavailable as error:
-            self._logger.warning("commit failed; it is tried again", reason=error.message)
-            self._inbox.put(CommitFailed())
-            return
-        self._inbox.put(Committed(state))
-
-    def _dead_letter(self, letter: DeadLetter) -> None:
-        try:
-            path = put_aside(self._store, self.core.state.sequencer, letter)
-        except Unavailable as error:
-            self._logger.warning("dead letter could not be put; it is tried again", reason=error.message)
-            self._inbox.put(DeadLetterFailed(letter.offset))
-            return
-        self._logger.error("record put aside", offset=letter.offset, reason=letter.reason, path=path)
-        self._inbox.put(DeadLettered(letter.offset))
+    def _begin_watch(self) -> None:
+        if not self._is_watching:
+            self._is_watching = True
+            self._in_order.submit(lambda: self._watch(self.core.state))
 
     def _watch(self, state: ManifestState) -> None:
         with contextlib.suppress(Unavailable):
             run(manifest.watch(state), self._store)
+        self._is_watching = False
 
     def _remove_unnamed(self, state: ManifestState) -> None:
         try:
             removed = remove_unnamed_files(state, self._store)
         except Unavailable as error:
-            self._logger.warning("unnamed files of lower epochs were not removed", reason=error.message)
+            self._logger.warning(
+                "files that no manifest record names were not removed; the next start tries again", reason=error.message
+            )
             return
         if removed:
-            self._logger.info("removed unnamed files of lower epochs", files=removed)
+            self._logger.info("removed files that no manifest record names", files=removed)
+
+
+def log_outcome(logger: Logger, outcome: Outcome, seconds: float) -> None:
+    """What an operator wants to read of it. seconds: how long it took."""
+    match outcome:
+        case Persisted(job, result):
+            logger.info(
+                "persisted",
+                table=str(job.key.table_id),
+                day=job.key.day_name,
+                rows=sum(file.rows for file in result.files),
+                bytes=sum(file.size_bytes for file in result.files),
+                overwritten=result.overwritten,
+                seconds=round(seconds, 3),
+            )
+        case PersistFailed(job, error):
+            logger.warning(
+                "persist failed; it is tried again",
+                table=str(job.key.table_id),
+                day=job.key.day_name,
+                reason=error.message,
+            )
+        case CommitFailed(error):
+            logger.warning("commit failed; it is tried again", reason=error.message)
+        case DeadLettered(letter, path):
+            logger.error("record kept as a dead letter", offset=letter.offset, reason=letter.reason, path=path)
+        case DeadLetterFailed(letter, error):
+            logger.warning(
+                "dead letter could not be put; it is tried again", offset=letter.offset, reason=error.message
+            )

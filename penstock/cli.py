@@ -1,8 +1,8 @@
 """The command `penstock`: a group whose commands are loaded when they are called.
 
-Importing this module imports click and nothing else of weight, so that `penstock --help` answers at once. A command
-lives in penstock/commands/<name>.py and exposes `command`. A PenstockError becomes one line on stderr and the exit code
-of who has to act (exit_codes.py).
+Importing this module imports click and nothing else that is slow, so that `penstock --help` answers at once. A command
+lives in penstock/commands/<name>.py and exposes `command`. A PenstockError becomes one line on stderr and an exit code
+that says who has to act (exit_codes.py).
 """
 
 import importlib
@@ -11,20 +11,22 @@ from typing import Any
 
 import click
 
-from common.errors import PenstockError
-from penstock import __version__, exit_codes
-from penstock.stdout import OutputFailed, guard_stdout
+from common.values.errors import PenstockError
+from penstock import __version__
+from penstock.terminal import exit_codes
+from penstock.terminal.stdout import OutputFailed, guard_stdout
 
 COMMANDS = {
     "up": "Start a cluster on this machine: a router and an ingester for each sequencer.",
     "write": "Send line protocol from a file or stdin.",
     "query": "Run SQL over what is persisted and what is still in memory.",
     "status": "Show offsets, lag, buffered rows and files of each sequencer.",
-    "replay": "Read a sequencer again from an offset and report what it holds.",
+    "schema": "Show the namespaces, tables and columns that are settled.",
+    "replay": "Read a sequencer again from an offset and report what is in it.",
     "log": "Look at the files of a file write buffer: inspect, verify, dump, size.",
     "buffer": "Look at any write buffer, and copy records from one to another.",
     "load": "Send generated server metrics: rate, series and workers as asked.",
-    "demo": "Show the whole path on a cluster in a scratch folder, and check it.",
+    "demo": "Write, query, crash and recover on a scratch cluster, and check each step.",
     "conformance": "Prove that a write buffer keeps the contract, group by group.",
     "router": "Run the router process alone.",
     "ingester": "Run the ingester process of one sequencer alone.",
@@ -67,7 +69,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except PenstockError as error:
-            tell(error)
+            report(error)
             ctx.exit(exit_codes.of(error))
         except KeyboardInterrupt:
             ctx.exit(exit_codes.INTERRUPTED)
@@ -87,11 +89,11 @@ def main() -> None:
     try:
         guard_stdout()
         cli(prog_name="penstock")
-    except OutputFailed as error:  # where invoke is not reached: a closed stdout, --help
-        tell(error)
+    except OutputFailed as error:  # invoke is not reached with a closed stdout, and by --help
+        report(error)
         sys.exit(exit_codes.FAILED)
 
 
-def tell(error: PenstockError) -> None:
+def report(error: PenstockError) -> None:
     """One line on stderr."""
     click.echo(f"penstock: error: {error}", err=True)

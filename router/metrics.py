@@ -1,19 +1,46 @@
 """The router's figures for Prometheus."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from common.clock import Clock
-from common.ids import SequencerId
-from router.admission import Admission
-from router.answers import Answer, Result
+from common.http.intake import Shared
+from common.values.clock import Clock
+from common.values.ids import SequencerId
+from router.core.admission import Admission
+from router.core.outcome import (
+    Failed,
+    Limited,
+    LinesRefused,
+    Outcome,
+    Overloaded,
+    PartlyStored,
+    RequestRefused,
+    Retry,
+    Stored,
+    TooLarge,
+)
 from writebuffer.contract import Appended, AppendedRange, Writer
 from writebuffer.record import Record
 
 T = TypeVar("T")
+
+RESULTS: Mapping[type, str] = {
+    Stored: "stored",
+    PartlyStored: "partial",
+    LinesRefused: "refused",
+    RequestRefused: "refused",
+    TooLarge: "too_large",
+    Overloaded: "overloaded",
+    Limited: "limited",
+    Retry: "unavailable",
+    Failed: "failed",
+}
+"""The label `result` of penstock_router_requests_total, by outcome."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -25,11 +52,20 @@ class RouterMetrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = self._counter("requests", "Writes answered, by how they ended.", ("result",))
+        self._requests_of = {kind: self.requests.labels(result) for kind, result in RESULTS.items()}
         self.lines_accepted = self._counter("lines_accepted", "Lines acknowledged as durable.")
         self.lines_refused = self._counter("lines_refused", "Lines refused with a reason.")
+        self.fields_dropped = self._counter(
+            "fields_dropped", "Fields with a reserved name, left out of lines that were stored."
+        )
         self.body_bytes = self._counter("body_bytes", "Bytes of bodies of writes, after decompression.")
-        self.request_seconds = self._histogram("request_seconds", "From the whole body to the answer.")
-        self.schema_settles = self._counter("schema_settles", "Visits to the schema store.", ("result",))
+        self.request_seconds = self._histogram(
+            "request_seconds", "From the headers to the answer, the arrival of the body included."
+        )
+        self.parser_restarts = self._counter("parser_restarts", "Workers started again after one died.")
+        self.schema_settles = self._counter(
+            "schema_settles", "Tries to settle columns in the schema store.", ("result",)
+        )
         self.append_seconds = self._histogram("append_seconds", "From an append to its durability, or its failure.")
         self.append_records = self._counter("append_records", "Records appended and durable.", ("sequencer",))
         self.append_bytes = self._counter("append_bytes", "Bytes of these records.", ("sequencer",))
@@ -41,21 +77,31 @@ class RouterMetrics:
         )
         in_flight.set_function(lambda: admission.bytes_held)
 
-    def answered(self, answer: Answer, seconds: float, body_bytes: int) -> None:
+    def watch_connections(self, shared: Shared) -> None:
+        """Show the connections of a server: how many are open, and how many had no place."""
+        self.registry.register(_Connections(shared))
+
+    def count(self, outcome: Outcome, seconds: float, body_bytes: int) -> None:
         """Count one write."""
-        self.requests.labels(answer.result.value).inc()
-        self.lines_accepted.inc(answer.lines_accepted)
-        self.lines_refused.inc(answer.lines_refused)
+        self._requests_of[type(outcome)].inc()
+        if isinstance(outcome, Stored | PartlyStored | LinesRefused):
+            self.lines_accepted.inc(outcome.lines.accepted)
+            if outcome.lines.refused_count:
+                self.lines_refused.inc(outcome.lines.refused_count)
+            if outcome.lines.dropped_count:
+                self.fields_dropped.inc(outcome.lines.dropped_count)
         self.body_bytes.inc(body_bytes)
         self.request_seconds.observe(seconds)
 
     def totals(self) -> Mapping[str, int]:
         """Counts since the start, for the status page."""
-        results = {result.value: self._value("requests", result=result.value) for result in Result}
+        results = {result: self._value("requests", result=result) for result in RESULTS.values()}
         return {
             **{f"requests_{name}": count for name, count in results.items()},
             "lines_accepted": self._value("lines_accepted"),
             "lines_refused": self._value("lines_refused"),
+            "fields_dropped": self._value("fields_dropped"),
+            "connections_refused": self._value("connections_refused"),
         }
 
     def _value(self, name: str, **labels: str) -> int:
@@ -66,6 +112,23 @@ class RouterMetrics:
 
     def _histogram(self, name: str, help: str) -> Histogram:
         return Histogram(f"penstock_router_{name}", help, buckets=_SECONDS, registry=self.registry)
+
+
+class _Connections(Collector):
+    """Read where they are counted."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily(
+            "penstock_router_connections", "HTTP connections that have a place.", self._shared.connections.held
+        )
+        yield CounterMetricFamily(
+            "penstock_router_connections_refused",
+            "HTTP connections over connections_max or their client's share: answered 503, or closed at once.",
+            self._shared.refused,
+        )
 
 
 class MeteredWriter:

@@ -7,7 +7,12 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.not_run", "tests.support.figures", "tests.support.services"]
+pytest_plugins = [
+    "tests.support.not_run",
+    "tests.support.figures",
+    "tests.support.services",
+    "tests.support.router_fixtures",
+]
 
 # The wall clock of a busy machine is no property of the code; pytest-timeout guards against hangs.
 settings.register_profile("default", deadline=None, print_blob=True)

@@ -1,1 +1,1 @@
-"""The write buffer: one ordered stream for each sequencer, behind one contract (contract.py)."""
+"""The write buffer: one ordered stream for each sequencer, under one contract (contract.py)."""

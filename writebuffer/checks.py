@@ -2,27 +2,38 @@
 
 from collections.abc import Sequence
 
-from common.errors import DataCorrupt, InvalidRequest, Misconfigured
-from common.ids import SequencerId
+from common.values.errors import DataCorrupt, InvalidRequest, Misconfigured
+from common.values.ids import SequencerId
+from common.values.shown import counted
 from writebuffer.errors import MalformedRecord, RecordTooLarge, SequencersDiffer, UnknownSequencer
 from writebuffer.record import RECORD_BYTES_MAX, Record
+
+SEQUENCERS_MAX = 999
+"""Three digits of a folder's name, and what is believed of a stored number before anything is made for each of them."""
 
 
 def check_count(url: str, sequencers: int) -> None:
     """Of `create`, before anything is made. Raises Misconfigured."""
-    if sequencers < 1:
-        raise Misconfigured(f"{url}: a write buffer has at least 1 sequencer, asked for {sequencers}")
+    if not 1 <= sequencers <= SEQUENCERS_MAX:
+        raise Misconfigured(f"{url}: a write buffer has 1 to {SEQUENCERS_MAX} sequencers, asked for {sequencers}")
+
+
+def check_stored_count(sequencers: object) -> int:
+    """Of a number that was read from the backend. Raises ValueError."""
+    if type(sequencers) is not int or not 1 <= sequencers <= SEQUENCERS_MAX:
+        raise ValueError(f"sequencers is {sequencers!r}, not 1 to {SEQUENCERS_MAX}")
+    return sequencers
 
 
 def check_found_count(url: str, found: int, asked: int, other: str) -> None:
-    """Of `create`, of a buffer that stands with `found` sequencers. Raises SequencersDiffer.
+    """Of `create`, of a buffer that exists with `found` sequencers. Raises SequencersDiffer.
 
     other: what a new buffer could have of its own, e.g. "a folder".
     """
     if found != asked:
         raise SequencersDiffer(
-            f"{url} was made with {found} sequencers, asked for {asked}: start with --sequencers {found}, or give the "
-            f"new cluster {other} of its own",
+            f"{url} was made with {counted(found, 'sequencer')}, asked for {asked}: start with --sequencers {found}, "
+            f"or give the new cluster {other} of its own",
             sequencers=found,
             asked=asked,
         )

@@ -1,8 +1,8 @@
 """URL → backend: the only place that chooses one.
 
 memory:            a new buffer for each call
-memory:NAME        one buffer for each name, shared within the process; options behind a ? (memory_options.py)
-file:///path       the commit log in that folder (absolute; read letter by letter, as common/urls.py says; no options)
+memory:NAME        one buffer for each name, shared within the process; options after a ? (memory_options.py)
+file:///path       the commit log in that folder (absolute; read letter by letter, common/values/urls.py; no options)
 redis://host/0     Redis streams (writebuffer/redis; rediss, redis+unix, redis+sentinel and redis+cluster too)
 kafka://host/topic Kafka (writebuffer/kafka)
 other schemes      by an entry point of group `penstock.write_buffers`, named as the scheme, that takes the URL
@@ -17,8 +17,8 @@ from importlib.metadata import entry_points
 from pathlib import PurePosixPath
 from typing import cast
 
-from common.errors import Misconfigured
-from common.urls import local_folder, redacted
+from common.values.errors import Misconfigured
+from common.values.urls import local_folder, redacted
 from writebuffer.contract import Backend
 from writebuffer.file import FileBackend
 from writebuffer.memory import MemoryBackend
@@ -63,7 +63,7 @@ def connect(url: str) -> Backend:
 
 
 def _split(url: str) -> tuple[str, str]:
-    """A scheme that there is, and what stands behind its colon. Raises Misconfigured with what was probably meant."""
+    """A known scheme, and what follows its colon. Raises Misconfigured with what was probably meant."""
     if url != url.strip():
         raise _half_right(url, "has spaces around it", url.strip())
     scheme, colon, rest = url.partition(":")
@@ -100,7 +100,7 @@ def _without_slashes(url: str, scheme: str, rest: str) -> Misconfigured:
         return _half_right(url, "begins with a host and has no scheme before it", f"{scheme}://{url}")
     else:
         meant = f"{scheme}://{rest.lstrip('/')}" if rest.strip("/") else form
-    return _half_right(url, f"has no // behind {scheme}:", meant)
+    return _half_right(url, f"has no // after {scheme}:", meant)
 
 
 def _begins_with_port(rest: str) -> bool:
@@ -136,7 +136,7 @@ def _folder(url: str, rest: str) -> str:
         host = rest[2:].partition("/")[0]
         raise _half_right(
             url,
-            f"names a host, {host!r}; a folder is absolute and of this machine, behind three slashes",
+            f"names a host, {host!r}; a folder is absolute and of this machine, after three slashes",
             _FORMS["file"],
         )
     missing = _missing(folder)
@@ -144,7 +144,7 @@ def _folder(url: str, rest: str) -> str:
         meant = f"file://{folder.removesuffix(missing)}{missing[: sign.start()]}".rstrip("/")
         raise Misconfigured(
             f"write buffer URL {url!r}: a file buffer takes no options, and there is no folder with {sign[0]!r} in its "
-            f"name; the right form is {meant}. A folder that is really called so is taken once it is there (mkdir)",
+            f"name; the right form is {meant}. A folder that is really called so is accepted once it exists (mkdir)",
             url=url,
             form=meant,
         )
@@ -154,8 +154,8 @@ def _folder(url: str, rest: str) -> str:
 def _missing(folder: str) -> str:
     """The part of the path that is not there yet; "" where all of it is."""
     path = PurePosixPath(folder)
-    standing = next(above for above in (path, *path.parents) if os.path.lexists(above))
-    return "" if standing == path else str(path.relative_to(standing))
+    existing = next(above for above in (path, *path.parents) if os.path.lexists(above))
+    return "" if existing == path else str(path.relative_to(existing))
 
 
 def _half_right(url: str, why: str, meant: str) -> Misconfigured:

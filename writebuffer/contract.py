@@ -5,17 +5,20 @@ through a Reader, never both by one object; a Backend (connect.py gives one for 
 
 Rules (the conformance suite proves them on every backend):
 - Offsets strictly increase within a sequencer and are never reused, also not after trimming everything or a restart.
+  Where the backend declares Dense none is left out, and a hole is DataCorrupt; else there may be gaps, which a cursor
+  passes: an offset that never held a record is not trimmed.
 - A future of `append` resolves only once the record is durable by the backend's stated rule (`Durable.durability`).
   Of the appends of one writer to one sequencer, those that succeed keep their order, and their futures resolve in it.
   A failure says `written: no | unknown`.
 - `poll` returns only durable records, as soon as one is there. A cursor moves only past records it has returned and
   offsets that can hold none. Cursors share nothing.
 - `seek(next)` is legal and waits; `seek(next + 1)` raises OffsetInFuture; below first raises OffsetTrimmed, at the seek
-  or at the next poll. Nothing is ever skipped silently. After an error the cursor stands where it stood.
+  or at the next poll. Nothing is ever skipped silently. After an error the cursor stays where it was.
 - A buffer that was deleted is over for whoever had it open, also where another was made at its URL: writers and
   cursors opened before get Forked. They neither write into the new one nor return a record of it.
 - A backend whose own thread dies fails every pending and later call, no future hangs: with the cause where that is
   DataCorrupt or Forked, else with WriterDied. Stop and start again: this writer answers nothing any more.
+- A timeout is a number of seconds (waiting.py): negative is 0, infinite never ends, nan and None are InvalidRequest.
 - Futures are concurrent.futures.Future; callbacks run on the backend's thread and must be short; cancelling one changes
   nothing about the record.
 
@@ -27,12 +30,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from common.ids import Offset, SequencerId
+from common.values.ids import Offset, SequencerId
 from writebuffer.record import Record
 
 
 class Appended(NamedTuple):
-    """Where one record stands, and its append time (the header's). A tuple: it is made at each append."""
+    """One record's offset and its append time (the header's). A tuple: it is made at each append."""
 
     offset: Offset
     append_time_ns: int
@@ -40,14 +43,14 @@ class Appended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AppendedRange:
-    """Where the records of one append_many stand: its first and its last. Not always dense in between."""
+    """The first and the last record of one append_many. Other writers' records, or gaps, may lie in between."""
 
     first: Appended
     last: Appended
 
 
 class SequencedRecord(NamedTuple):
-    """A record and where it stands. A tuple: one is made for each record that is read."""
+    """A record and its offset. A tuple: one is made for each record that is read."""
 
     offset: Offset
     record: Record
@@ -55,7 +58,7 @@ class SequencedRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one poll returned, in order of offsets; `next_offset` says where the cursor stands, also when empty."""
+    """What one poll returned, in order of offsets; `next_offset` is the cursor's position, also when it is empty."""
 
     records: Sequence[SequencedRecord]
     next_offset: Offset
@@ -63,7 +66,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """The oldest offset still readable, and one past the newest durable one. Equal when nothing is readable."""
+    """The oldest offset still readable, and one past the newest durable one. Equal when nothing is readable.
+
+    All that was removed is below first_offset, all records that exist are at or above it. Where offsets have gaps it is
+    one past the newest record that was removed, 0 where none was, and not the oldest record's: else a cursor in a gap
+    would get OffsetTrimmed although no record that it needs was removed.
+    """
 
     first_offset: Offset
     next_offset: Offset
@@ -80,7 +88,7 @@ class Writer(Protocol):
         """Append `record`; the future resolves once it is durable.
 
         Raises, at the call: UnknownSequencer, RecordTooLarge, MalformedRecord (fix the call), Closed. The future
-        fails with Unavailable (retry, `written` says whether the record may stand), its kind WriterDied (stop: no
+        fails with Unavailable (retry, `written` says whether the record may exist), its kind WriterDied (stop: no
         retry helps), Fenced, Forked or DataCorrupt.
         """
         ...
@@ -88,18 +96,19 @@ class Writer(Protocol):
     def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
         """Append `records` (at least one) in order, resolved once the last is durable. Errors as for append.
 
-        Not a transaction: after a failure a prefix may stand. `written: no` means that none of the records does.
+        Not a transaction: after a failure a prefix may exist. `written: no` means that none of the records does.
         """
         ...
 
     def flush(self, timeout_s: float) -> None:
-        """Return when every append called before has resolved. Raises Unavailable at the timeout."""
+        """Return when every append called before has resolved. Raises Unavailable at the timeout, InvalidRequest."""
         ...
 
     def close(self) -> None:
         """Flush as far as possible, fail what is left, release what is held. A second call does nothing.
 
-        What a hanging call to the backend may still write is not released.
+        Returns within CLOSE_S_MAX (waiting.py) although the backend hangs, for all sequencers together. What a hanging
+        call to the backend may still write is not released.
         """
         ...
 
@@ -108,7 +117,7 @@ class Cursor(Protocol):
     """One independent reading position in one sequencer. Starts at the first offset. Not shared between threads."""
 
     def seek(self, offset: Offset) -> None:
-        """Stand at `offset`, first..next. Raises OffsetInFuture, or OffsetTrimmed (here or at the next poll)."""
+        """Move to `offset`, first..next. Raises OffsetInFuture, or OffsetTrimmed (here or at the next poll)."""
         ...
 
     def seek_to_first(self) -> None: ...
@@ -119,7 +128,7 @@ class Cursor(Protocol):
         """Up to `max_records` durable records, waiting at most `timeout_s` for the first.
 
         Stops before the record that would bring the batch over `max_bytes`, but always returns at least one. Raises
-        OffsetTrimmed (seek again), Unavailable (poll again), DataCorrupt (a person looks).
+        OffsetTrimmed (seek again), Unavailable (poll again), DataCorrupt (a person looks), InvalidRequest.
         """
         ...
 
@@ -131,25 +140,26 @@ class Reader(Protocol):
 
     def sequencers(self) -> Sequence[SequencerId]: ...
 
-    def reader(self, sequencer: SequencerId) -> Cursor:
+    def cursor(self, sequencer: SequencerId) -> Cursor:
         """A new cursor at the first offset. Raises UnknownSequencer."""
         ...
 
     def offsets(self, sequencer: SequencerId) -> Offsets: ...
 
     def identity(self, sequencer: SequencerId) -> str:
-        """Names the stream's history: the same over reopen and restart, another once it was deleted and made anew."""
+        """Names the stream's history: the same over reopen and restart, another once it was deleted and made again."""
         ...
 
     def close(self) -> None: ...
 
 
 class Backend(Protocol):
-    """What a URL stands for (connect.py).
+    """What a URL names (connect.py).
 
     url: opens the same buffer again; fit for logs, so without a password.
-    powers: which of the Protocols below its objects offer, and, of a backend made for a proof, which of proving.py's
-    it offers itself. What is declared is proven by the conformance suite; what is offered undeclared is a fault.
+    powers: which of the Protocols below its objects offer, whether its offsets are Dense, and, of a backend made for a
+    proof, which of proving.py's it offers itself. What is declared is proven by the conformance suite; what is offered
+    undeclared is a fault.
     """
 
     @property
@@ -159,9 +169,9 @@ class Backend(Protocol):
     def powers(self) -> frozenset[type]: ...
 
     def create(self, sequencers: int) -> None:
-        """Make the buffer with that many sequencers; fine when it stands already with the same number.
+        """Make the buffer with that many sequencers; fine when it exists already with the same number.
 
-        Raises SequencersDiffer when it stands with another, Unavailable, Misconfigured.
+        Raises SequencersDiffer when it exists with another, Unavailable, Misconfigured.
         """
         ...
 
@@ -174,9 +184,17 @@ class Backend(Protocol):
         ...
 
 
+class Dense(Protocol):
+    """Of a backend whose offsets are dense: each record's is one above that of the record before it.
+
+    Declared in `powers`, and nothing that an object offers: it says what a hole is. A record that is missing between
+    first and next offset is DataCorrupt, raised before anything after it is returned.
+    """
+
+
 @runtime_checkable
 class Durable(Protocol):
-    """A writer whose acknowledged records survive its process, killed or not, and that says by what."""
+    """A writer whose acknowledged records survive its process, killed or not; it says how."""
 
     def durability(self) -> str:
         """One sentence for a log line, e.g. "fdatasync of each group before it is acknowledged"."""
@@ -197,7 +215,7 @@ class Trimmable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Bytes of data, and bytes taken on disk (allocated blocks), of one sequencer."""
+    """Bytes of data, and bytes used on disk (allocated blocks), of one sequencer."""
 
     data_bytes: int
     disk_bytes: int
@@ -215,5 +233,5 @@ class SeekableByTime(Protocol):
     """A cursor that finds offsets by append time."""
 
     def seek_to_time(self, time_ns: int) -> None:
-        """Stand at the first record whose append time is at or after `time_ns`, or at next where there is none."""
+        """Move to the first record whose append time is at or after `time_ns`, or at next where there is none."""
         ...

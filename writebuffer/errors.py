@@ -1,4 +1,4 @@
-"""The write buffer's own errors, each a kind of common.errors' groups.
+"""The write buffer's own errors, each a kind of common.values.errors' groups.
 
 InvalidRequest
 ├── UnknownSequencer      no such sequencer
@@ -15,8 +15,8 @@ Misconfigured
 └── HeldByAnother         another writer holds it: pid, host and since when
 """
 
-from common.errors import InvalidRequest, Misconfigured, Unavailable
-from common.ids import Offset, SequencerId
+from common.values.errors import InvalidRequest, Misconfigured, Unavailable
+from common.values.ids import Offset, SequencerId
 
 
 class UnknownSequencer(InvalidRequest):
@@ -60,6 +60,13 @@ class OffsetTrimmed(InvalidRequest):
             asked=asked,
             first_offset=first_offset,
         )
+
+
+HOW_TO_MAKE = (
+    "for a new cluster `penstock up` or a router makes it, in Python `connect(url).create(sequencers)`; if it was "
+    'there before, see "A damaged or lost log" in docs/operations.md'
+)
+"""What to do about a buffer that does not exist: the end of every backend's message."""
 
 
 class BufferNotFound(InvalidRequest):

@@ -1,8 +1,8 @@
 """Faults on purpose: wrappers around a Writer and a Reader that lose, delay, repeat and refuse, by a seeded generator.
 
 What they do is what a real backend may do within the contract. A fault never changes what is stored but by storing it
-twice: a refused append was not written, one whose acknowledgement is lost was, one sent twice stands twice unless the
-backend knows repeats, a poll that fails or comes back empty leaves the cursor where it stood.
+twice: a refused append was not written, one whose acknowledgement is lost was, one sent twice is there twice unless the
+backend knows repeats, a poll that fails or comes back empty leaves the cursor where it was.
 
 The wrapped object's optional powers stay: a faulty Trimmable is Trimmable, and a faulty reader that is not is not.
 """
@@ -16,9 +16,9 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from common.clock import Clock, SystemClock
-from common.errors import PenstockError, Unavailable
-from common.ids import Offset, SequencerId
+from common.values.clock import Clock, SystemClock
+from common.values.errors import PenstockError, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.contract import (
     Appended,
     AppendedRange,
@@ -33,6 +33,7 @@ from writebuffer.contract import (
     Writer,
 )
 from writebuffer.record import Record
+from writebuffer.waiting import Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,10 @@ class FaultyWriter:
         return self._append(lambda: self._writer.append_many(sequencer, records))
 
     def flush(self, timeout_s: float) -> None:
-        deadline_s = self._clock.monotonic_s() + timeout_s
+        deadline = Deadline(timeout_s, self._clock)
         self._deliver()
         self._writer.flush(timeout_s)
-        late = wait(list(self._unresolved), max(0.0, deadline_s - self._clock.monotonic_s())).not_done
+        late = wait(list(self._unresolved), deadline.left_s()).not_done
         if late:
             raise Unavailable(f"injected: {len(late)} acknowledgements did not come", written="unknown")
 
@@ -128,7 +129,7 @@ class FaultyWriter:
         return seen
 
     def _drawn(self) -> tuple[str, bool, bool, bool]:
-        """All throws whatever their outcome, so that one fault's probability does not shift the others."""
+        """All dice are thrown each time, so that one fault's probability does not shift the others."""
         with self._lock:
             faults = self._dice.faults
             refused, full, twice, lost, delayed = map(
@@ -160,9 +161,9 @@ class FaultyReader:
     def sequencers(self) -> Sequence[SequencerId]:
         return self._reader.sequencers()
 
-    def reader(self, sequencer: SequencerId) -> "FaultyCursor":
+    def cursor(self, sequencer: SequencerId) -> "FaultyCursor":
         self._dice.disconnect()
-        return FaultyCursor(self._reader.reader(sequencer), self._dice)
+        return FaultyCursor(self._reader.cursor(sequencer), self._dice)
 
     def offsets(self, sequencer: SequencerId) -> Offsets:
         self._dice.disconnect()
@@ -183,7 +184,7 @@ class FaultyCursor:
         self._cursor = cursor
         self._dice = dice
         self._next_offset: Offset | None = None
-        """Where it stands, as the last poll said: what an empty batch has to say again."""
+        """Its position, as the last poll said: what an empty batch has to say again."""
         _keep_powers(self, cursor)
         if isinstance(cursor, SeekableByTime):
             self.seek_to_time = self._seek_to_time
@@ -273,7 +274,7 @@ def _sent_twice(append: "Callable[[], Future[Any]]") -> "Future[Any]":
 
 
 def _what_is_known(first: "Future[Any]", second: "Future[Any]") -> "Future[Any]":
-    """The one that says most: a place, else that it may stand."""
+    """The one that says most: an offset, else that it may exist."""
     failed = second.exception()
     if failed is None or (first.exception() and getattr(failed, "written", "unknown") == "unknown"):
         return second

@@ -8,30 +8,30 @@ when its future resolves and with which error, flushing and closing are kept her
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any
 
 import structlog
 
-from common.errors import DataCorrupt, Forked, PenstockError, Unavailable, Written
-from common.ids import Offset, SequencerId
 from common.logs import Logger
+from common.values.errors import DataCorrupt, Forked, PenstockError, Unavailable, Written
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_append, check_sequencer
 from writebuffer.contract import Appended, AppendedRange
 from writebuffer.errors import Closed, WriterDied
 from writebuffer.pending import Group, Pending, caused
 from writebuffer.record import Record
+from writebuffer.waiting import CLOSE_S, Deadline, await_appends
 
 GROUP_BYTES_MAX = 2 * 2**20
 """4 ms of a 500 MB/s disk, and what still fits a processor's cache: groups of 8 MiB were slower (bench.append)."""
 GROUP_RECORDS_MAX = 4096
-CLOSE_S = 30.0
 
 Commit = Callable[[Sequence[Record]], Offset]
 """Makes records (at least one) durable at dense offsets, and returns the first one's offset.
 
 Raising Unavailable fails these appends, and the next ones are tried; `written` says whether any of the records may
-stand. Raising anything else ends the thread and with it the writer: Forked and DataCorrupt are what every caller gets
+exist. Raising anything else ends the thread and with it the writer: Forked and DataCorrupt are what every caller gets
 from then on, of anything else they get WriterDied.
 """
 
@@ -72,23 +72,26 @@ class GroupCommit:
                 self._queue.append(pending)
                 self._wake.notify()
         if ended is not None:
-            pending.fails(ended)
+            pending.fail(ended)
 
     def newest(self) -> "Future[Any] | None":
         """The last of what has not resolved yet, before which everything else does; None where there is nothing."""
         with self._wake:
             return self._queue[-1].future if self._queue else None
 
-    def close(self, timeout_s: float) -> bool:
-        """Let the thread finish what is queued; what is left after `timeout_s` fails. Whether the thread has ended.
-
-        One that has not hangs in a commit, which may yet come to its end: what it writes to is still in use.
-        """
+    def stop(self) -> None:
+        """Ask the thread to end once it has committed what is queued. Does not wait."""
         with self._wake:
             self._closing = True
             self._wake.notify()
+
+    def await_end(self, timeout_s: float) -> bool:
+        """After `stop`: wait for the thread; what is left after `timeout_s` fails. Whether the thread has ended.
+
+        One that has not hangs in a commit, which may still return: what it writes to is still in use.
+        """
         self._thread.join(timeout_s)
-        self._end(lambda written: self._unavailable(f"closed; a commit did not end within {timeout_s} s", written))
+        self._end(lambda written: self._unavailable("the writer was closed while a commit did not return", written))
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -100,7 +103,10 @@ class GroupCommit:
         except BaseException as error:
             cause = error
             self._end(lambda written: self._died(cause, written))
-            self._logger.error("the writer's thread died", sequencer=self._sequencer, exc_info=error)
+            if isinstance(error, PenstockError):
+                self._logger.error("nothing more is written", sequencer=self._sequencer, reason=error.message)
+            else:
+                self._logger.error("the writer's thread died", sequencer=self._sequencer, exc_info=error)
 
     def _next_group(self) -> Group[Pending] | None:
         """Wait for something to commit; None once closing with nothing left."""
@@ -121,10 +127,10 @@ class GroupCommit:
         except Unavailable as error:
             for pending, _ in group.shares:
                 self._forget(pending)
-                pending.fails(error)
+                pending.fail(error)
             return
         for pending, count in group.shares:
-            if pending.stands(offset, count):
+            if pending.mark_durable(offset, count):
                 self._forget(pending)
             offset = Offset(offset + count)
 
@@ -150,7 +156,7 @@ class GroupCommit:
             pending = list(self._queue)
             self._queue.clear()
         for one in pending:
-            one.fails(error("unknown"))
+            one.fail(error("unknown"))
 
 
 class GroupedWriter:
@@ -162,12 +168,17 @@ class GroupedWriter:
         commits: Sequence[GroupCommit],
         release: Callable[[], None] = lambda: None,
         *,
+        close_s: float = CLOSE_S,
         logger: Logger | None = None,
     ) -> None:
-        """release: gives back what the commits use; called by `close` once nothing of this writer can write."""
+        """release: gives back what the commits use; called by `close` once nothing of this writer can write.
+
+        close_s: how long `close` waits for what is pending, over all sequencers together.
+        """
         self._url = url
         self._commits = commits
         self._release = release
+        self._close_s = close_s
         self._logger: Logger = logger or structlog.get_logger()
         self._closed = False
 
@@ -183,27 +194,35 @@ class GroupedWriter:
 
     def flush(self, timeout_s: float) -> None:
         self._check_open()
-        newest = [commit.newest() for commit in self._commits]
-        late = wait([future for future in newest if future], timeout_s).not_done
-        if late:
-            raise Unavailable(
-                f"{self._url}: {len(late)} of {len(newest)} sequencers did not finish their appends in {timeout_s} s",
-                written="unknown",
-            )
+        await_appends([future for commit in self._commits if (future := commit.newest())], timeout_s, self._url)
 
     def close(self) -> None:
-        """As the contract says, waiting 30 s for each sequencer.
+        """As the contract says, waiting `close_s` for all sequencers together.
 
         Where a commit hangs even then nothing is released: what the process holds it keeps until it ends.
         """
         if self._closed:
             return
         self._closed = True
-        hanging = [number for number, commit in enumerate(self._commits) if not commit.close(CLOSE_S)]
-        if hanging:
+        for commit in self._commits:
+            commit.stop()
+        if hanging := self.await_end(self._close_s):
             self._logger.error("closed over a hanging commit; keeps what it holds", url=self._url, sequencers=hanging)
         else:
             self._release()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def await_end(self, timeout_s: float) -> list[SequencerId]:
+        """After `close`: wait for the threads, all of them together; the sequencers whose commit hangs even then."""
+        deadline = Deadline(timeout_s)
+        return [
+            sequencer
+            for sequencer, commit in zip(self.sequencers(), self._commits, strict=True)
+            if not commit.await_end(deadline.left_s())
+        ]
 
     def check(self, sequencer: SequencerId) -> None:
         """For calls that a backend adds. Raises Closed, UnknownSequencer."""

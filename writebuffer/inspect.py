@@ -6,8 +6,8 @@ anything. Choosing a backend to work with stays connect.py's.
 
 from pathlib import Path
 
-from common.errors import Misconfigured
-from common.urls import local_folder
+from common.values.errors import Misconfigured
+from common.values.urls import local_folder
 from writebuffer.errors import BufferNotFound
 from writebuffer.file import FileBackend
 from writebuffer.file.format import Place

@@ -1,6 +1,6 @@
 """The memory backend: a twin of the durable ones for tests, simulations and one process.
 
-It keeps the real rules: records are bytes, made anew at each read; capacity is limited, offsets are never reused, what
+It keeps the real rules: records are bytes, copied out at each read; capacity is limited, offsets are never reused, what
 was trimmed raises, a reader sees only what was acknowledged. Retention and latency can be added (memory_options.py).
 Without a latency an append resolves before the call returns (unless held back), and a poll with timeout 0 never waits,
 so that a single-threaded simulation is deterministic. Nothing survives the process.
@@ -8,19 +8,20 @@ so that a single-threaded simulation is deterministic. Nothing survives the proc
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from common.clock import Clock, SystemClock
-from common.errors import Forked, Unavailable
-from common.ids import Offset, SequencerId
+from common.values.clock import Clock, SystemClock
+from common.values.errors import Forked, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_append, check_count, check_found_count, check_limits, check_sequencer
 from writebuffer.contract import (
     Appended,
     AppendedRange,
     Batch,
+    Dense,
     Measurable,
     Offsets,
     SeekableByTime,
@@ -31,9 +32,10 @@ from writebuffer.contract import (
 from writebuffer.errors import BufferNotFound, Closed, OffsetInFuture, OffsetTrimmed
 from writebuffer.memory_latency import Later, LaterThread
 from writebuffer.memory_options import CAPACITY_BYTES, MemoryOptions
-from writebuffer.memory_stream import Stream
+from writebuffer.memory_stream import MemoryStream
 from writebuffer.proving import HoldsBack
 from writebuffer.record import Record
+from writebuffer.waiting import await_appends, bounded_s
 
 _SYSTEM_CLOCK = SystemClock()
 
@@ -41,7 +43,7 @@ _SYSTEM_CLOCK = SystemClock()
 class MemoryBackend:
     """Implements Provable and HoldsBack. Any number of writers and readers; those of one backend share one buffer."""
 
-    powers: frozenset[type] = frozenset({Trimmable, Measurable, SeekableByTime, HoldsBack})
+    powers: frozenset[type] = frozenset({Dense, Trimmable, Measurable, SeekableByTime, HoldsBack})
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class MemoryBackend:
         self._clock = clock
         self._later = later or LaterThread()
         self._lock = threading.Lock()
-        self._streams: list[Stream] = []
+        self._streams: list[MemoryStream] = []
 
     def create(self, sequencers: int) -> None:
         check_count(self.url, sequencers)
@@ -106,10 +108,10 @@ class MemoryBackend:
     def open_reader(self) -> "MemoryReader":
         return MemoryReader(self.url, self._created())
 
-    def _stream(self, number: int) -> Stream:
-        return Stream(SequencerId(number), self.options, self._clock)
+    def _stream(self, number: int) -> MemoryStream:
+        return MemoryStream(SequencerId(number), self.options, self._clock)
 
-    def _created(self) -> list[Stream]:
+    def _created(self) -> list[MemoryStream]:
         with self._lock:
             if not self._streams:
                 raise BufferNotFound(
@@ -122,7 +124,7 @@ class MemoryBackend:
 class MemoryWriter:
     """Implements Writer and Trimmable."""
 
-    def __init__(self, url: str, streams: Sequence[Stream], latency_s: float, later: Later) -> None:
+    def __init__(self, url: str, streams: Sequence[MemoryStream], latency_s: float, later: Later) -> None:
         self._url = url
         self._streams = streams
         self._count = len(streams)
@@ -142,9 +144,7 @@ class MemoryWriter:
 
     def flush(self, timeout_s: float) -> None:
         self._check_open()
-        late = wait(list(self._waiting), timeout_s).not_done
-        if late:
-            raise Unavailable(f"{self._url}: {len(late)} appends did not finish in {timeout_s} s", written="unknown")
+        await_appends(list(self._waiting), timeout_s, self._url)
 
     def close(self) -> None:
         """As the contract says; what only the latency keeps back is acknowledged at once."""
@@ -181,7 +181,7 @@ class MemoryWriter:
         future.set_result(result)
         return future
 
-    def _resolve_later(self, stream: Stream, future: "Future[Any]", result: Appended | AppendedRange) -> None:
+    def _resolve_later(self, stream: MemoryStream, future: "Future[Any]", result: Appended | AppendedRange) -> None:
         future.set_running_or_notify_cancel()  # a caller's cancel() changes nothing
         self._waiting.add(future)
         future.add_done_callback(self._waiting.discard)
@@ -204,7 +204,7 @@ def _result(first_offset: Offset, records: Sequence[Record], *, single: bool) ->
 class MemoryReader:
     """Implements Reader and Measurable."""
 
-    def __init__(self, url: str, streams: Sequence[Stream]) -> None:
+    def __init__(self, url: str, streams: Sequence[MemoryStream]) -> None:
         self._url = url
         self._streams = streams
         self.closed = False
@@ -212,7 +212,7 @@ class MemoryReader:
     def sequencers(self) -> Sequence[SequencerId]:
         return [stream.sequencer for stream in self._streams]
 
-    def reader(self, sequencer: SequencerId) -> "MemoryCursor":
+    def cursor(self, sequencer: SequencerId) -> "MemoryCursor":
         return MemoryCursor(self, self._stream(sequencer))
 
     def offsets(self, sequencer: SequencerId) -> Offsets:
@@ -235,7 +235,7 @@ class MemoryReader:
             with stream.changed:
                 stream.changed.notify_all()
 
-    def _stream(self, sequencer: SequencerId) -> Stream:
+    def _stream(self, sequencer: SequencerId) -> MemoryStream:
         if self.closed:
             raise Closed(f"{self._url}: the reader was closed")
         check_sequencer(sequencer, len(self._streams))
@@ -245,7 +245,7 @@ class MemoryReader:
 class MemoryCursor:
     """Implements Cursor and SeekableByTime."""
 
-    def __init__(self, reader: MemoryReader, stream: Stream) -> None:
+    def __init__(self, reader: MemoryReader, stream: MemoryStream) -> None:
         self._reader = reader
         self._stream = stream
         self._closed = False
@@ -279,8 +279,8 @@ class MemoryCursor:
 
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
         check_limits(max_records, max_bytes)
-        if timeout_s > 0:
-            self._await_news(timeout_s)
+        if wait_s := bounded_s(timeout_s):
+            self._await_news(wait_s)
         with self._open() as stream:
             if self._offset < stream.first_offset:
                 raise OffsetTrimmed(stream.sequencer, self._offset, stream.first_offset)
@@ -303,19 +303,19 @@ class MemoryCursor:
         stream = self._stream
         return stream.durable_end > self._offset or stream.deleted or self._reader.closed
 
-    def _take(self, stream: Stream, max_records: int, max_bytes: int) -> list[SequencedRecord]:
-        taken: list[SequencedRecord] = []
+    def _take(self, stream: MemoryStream, max_records: int, max_bytes: int) -> list[SequencedRecord]:
+        records: list[SequencedRecord] = []
         room = max_bytes
         for offset in range(self._offset, min(stream.durable_end, self._offset + max_records)):
             record = stream.record(offset)
             room -= record.checked_bytes
-            if taken and room < 0:
+            if records and room < 0:
                 break
-            taken.append(SequencedRecord(Offset(offset), record))
-        return taken
+            records.append(SequencedRecord(Offset(offset), record))
+        return records
 
     @contextmanager
-    def _open(self) -> Iterator[Stream]:
+    def _open(self) -> Iterator[MemoryStream]:
         if self._closed or self._reader.closed:
             raise Closed(f"sequencer {self._stream.sequencer}: the cursor or its reader was closed")
         with self._stream.reading():

@@ -1,4 +1,4 @@
-"""What a memory buffer can be told beside its name, by its constructor or by its URL.
+"""The options of a memory buffer beside its name, by its constructor or by its URL.
 
 memory:NAME?capacity_bytes=N&retention_bytes=N&retention_records=N&retention_s=S&latency_s=S
 """
@@ -6,7 +6,7 @@ memory:NAME?capacity_bytes=N&retention_bytes=N&retention_records=N&retention_s=S
 from dataclasses import dataclass, fields
 from urllib.parse import parse_qsl
 
-from common.errors import Misconfigured
+from common.values.errors import Misconfigured
 
 CAPACITY_BYTES = 256 * 2**20
 
@@ -16,8 +16,8 @@ class MemoryOptions:
     """Each of one sequencer; None: without limit.
 
     capacity_bytes: over it appends are refused until something is trimmed.
-    retention_bytes, retention_records, retention_s: what goes beyond, or whose append time lies further back, is
-    removed without asking, as a broker's retention does; readers behind it get OffsetTrimmed.
+    retention_bytes, retention_records, retention_s: records beyond these, or with an older append time, are
+    removed by themselves, as by a broker's retention; cursors below the first offset left get OffsetTrimmed.
     latency_s: from the append to its acknowledgement; until then no reader sees the record.
     """
 
@@ -43,7 +43,7 @@ class MemoryOptions:
 
     @classmethod
     def from_query(cls, query: str) -> "MemoryOptions":
-        """Parse what stands behind the `?` of the URL. Raises Misconfigured, naming the option and what there is."""
+        """Parse what follows the `?` of the URL. Raises Misconfigured, naming the option and what there is."""
         known = {spec.name: float if spec.name.endswith("_s") else int for spec in fields(cls)}
         values: dict[str, float] = {}
         for name, text in parse_qsl(query, keep_blank_values=True):

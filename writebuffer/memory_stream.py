@@ -1,6 +1,6 @@
 """One sequencer of the memory backend: its records as bytes, what of them is durable, and what it keeps.
 
-A record is two byte strings. Those are kept, uncopied, and the record is made anew at each read.
+A record is two byte strings. Those are kept, uncopied, and a new record is made at each read.
 """
 
 import threading
@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from common.clock import Clock
-from common.errors import Forked, Unavailable
-from common.ids import Offset, SequencerId
+from common.values.clock import Clock
+from common.values.errors import Forked, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.memory_options import MemoryOptions
 from writebuffer.record import Record
 
@@ -30,11 +30,11 @@ class _Waiting:
     result: Any
 
 
-class Stream:
+class MemoryStream:
     """Used under `lock` or `changed`, which share it. Readers see first_offset..durable_end.
 
     `acknowledge`, `release` and `delete` take the lock themselves: futures resolve outside of it, as their callbacks
-    may append and read. One thread at a time resolves them, and as long as it does new appends queue up behind.
+    may append and read. One thread at a time resolves them, and as long as it does new appends queue up after them.
     """
 
     def __init__(self, sequencer: SequencerId, options: MemoryOptions, clock: Clock) -> None:
@@ -56,12 +56,12 @@ class Stream:
         self._retains = (options.retention_bytes, options.retention_records, options.retention_s) != (None, None, None)
         self._clock = clock
         self._kept: list[Record] = []
-        """From `_kept_from` on; below first_offset stands _REMOVED, until half of the list is."""
+        """From `_kept_from` on; below first_offset there is _REMOVED, until half of the list is."""
         self._kept_from = 0
         self._delayed = options.latency_s > 0
         self._unacknowledged: deque[_Waiting] = deque()
         self._unresolved: deque[_Waiting] = deque()
-        """Durable, and their futures are about to be told."""
+        """Durable, and their futures are about to resolve."""
 
     def add(self, records: Sequence[Record], added_bytes: int) -> Offset:
         """Keep them; returns the first one's offset. Raises Unavailable when there is no room."""
@@ -186,7 +186,7 @@ class Stream:
     def _next_unresolved(self) -> _Waiting | None:
         with self.lock:
             if not self._delayed:
-                self._acknowledge(None)  # what queued up behind those that are being resolved
+                self._acknowledge(None)  # what queued up after those that are being resolved
             if not self._unresolved:
                 self.resolving = False
                 return None
@@ -194,7 +194,7 @@ class Stream:
 
     def _forked(self) -> Forked:
         return Forked(
-            f"sequencer {self.sequencer}: the buffer was deleted since it was opened; open it anew, and start its "
+            f"sequencer {self.sequencer}: the buffer was deleted since it was opened; open it again, and start its "
             "readers from the first offset",
             sequencer=self.sequencer,
         )
@@ -202,7 +202,7 @@ class Stream:
     def _refuse(self, added_bytes: int) -> None:
         self.check_not_deleted()
         raise Unavailable(
-            f"sequencer {self.sequencer}: {self.kept_bytes} of {self._capacity_bytes} bytes are taken, "
+            f"sequencer {self.sequencer}: {self.kept_bytes} of {self._capacity_bytes} bytes are used, "
             f"{added_bytes} more do not fit; trim it, writing then resumes",
             written="no",
             sequencer=self.sequencer,

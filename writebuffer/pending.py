@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from common.errors import PenstockError, Unavailable
-from common.ids import Offset
+from common.values.errors import PenstockError, Unavailable
+from common.values.ids import Offset
 from writebuffer.contract import Appended, AppendedRange
 from writebuffer.record import Record
 
@@ -18,7 +18,7 @@ class Pending:
     def __init__(self, records: Sequence[Record], *, single: bool = False) -> None:
         self._records = records
         self._grouped = 0
-        self._stood = 0
+        self._durable_count = 0
         self._single = single
         self._first: Offset | None = None
         self.future: Future[Any] = Future()
@@ -37,21 +37,21 @@ class Pending:
         """The last `count` of those that were in a group are in none any more: they are to be sent again."""
         self._grouped -= count
 
-    def stands(self, first_offset: Offset, count: int) -> bool:
+    def mark_durable(self, first_offset: Offset, count: int) -> bool:
         """The next `count` records are durable, from `first_offset`; whether these were the last, and it resolved."""
         self._first = first_offset if self._first is None else self._first
-        self._stood += count
-        if self._stood < len(self._records):
+        self._durable_count += count
+        if self._durable_count < len(self._records):
             return False
         last_offset = Offset(first_offset + count - 1)
         with suppress(InvalidStateError):  # closed meanwhile
             self.future.set_result(self._result(self._first, last_offset))
         return True
 
-    def fails(self, error: PenstockError) -> None:
-        """Nothing more of it will be written. What earlier groups made durable stands, so `written` cannot be "no"."""
-        if self._stood and isinstance(error, Unavailable):
-            message = f"{error}; the first {self._stood} of its {len(self._records)} records stand"
+    def fail(self, error: PenstockError) -> None:
+        """Nothing more of it will be written. What earlier groups made durable exists, so `written` cannot be "no"."""
+        if self._durable_count and isinstance(error, Unavailable):
+            message = f"{error}; the first {self._durable_count} of its {len(self._records)} records are durable"
             error = caused(type(error)(message, **(error.details | {"written": "unknown"})), error.__cause__)
         with suppress(InvalidStateError):
             self.future.set_exception(error)

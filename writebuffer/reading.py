@@ -1,12 +1,13 @@
-"""A Reader and its cursors over two questions: how a stream stands, and which records there are from an offset on.
+"""A Reader and its cursors over two questions: what state a stream is in, and which records it has from an offset on.
 
 For a backend whose readers have to look for news, such as a table in a database. It answers the questions for one
 stream, each on its own (StoredStream); PolledReader makes of them what the contract promises: positions, seeks, limits,
-waiting, closing, and that nothing is passed over silently and no other history taken for this one.
+waiting, closing, and that no record is skipped silently and no other history mistaken for this one.
 
 Invariant: a cursor reads first and looks afterwards. First and next offset of a history only grow, and an identity
 never comes back: where the look shows the same identity and a first offset not above the cursor, nothing was trimmed
-and nothing replaced when the records were read. The two need not be answered from one state.
+and nothing replaced when the records were read. The two need not be answered from one state. What was durable at one
+look is found by the next read: where that finds nothing, there is nothing.
 """
 
 import threading
@@ -14,20 +15,21 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
-from common.clock import Clock, SystemClock
-from common.errors import Forked, PenstockError
-from common.ids import Offset, SequencerId
+from common.values.clock import Clock, SystemClock
+from common.values.errors import DataCorrupt, Forked, PenstockError
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_limits, check_sequencer
 from writebuffer.contract import Batch, Offsets, SequencedRecord
 from writebuffer.errors import Closed, OffsetInFuture, OffsetTrimmed
+from writebuffer.waiting import Deadline
 
 LOOK_EVERY_S = 0.01
 """How soon a waiting cursor sees a record, and what that costs the store."""
 _SYSTEM_CLOCK = SystemClock()
 
 
-class Stands(NamedTuple):
-    """How a stream stands: which history it is, the oldest offset left, and one past the newest durable record."""
+class StreamState(NamedTuple):
+    """Which history a stream is, and its offsets as contract.Offsets says."""
 
     identity: str
     first_offset: Offset
@@ -37,15 +39,15 @@ class Stands(NamedTuple):
 class StoredStream(Protocol):
     """One sequencer as the backend stores it. Called from any thread, one call at a time for each cursor."""
 
-    def look(self) -> Stands:
-        """Raises Unavailable (asked again later), DataCorrupt, and Forked where the buffer is there no more."""
+    def look(self) -> StreamState:
+        """Raises Unavailable (asked again later), DataCorrupt, and Forked where the buffer does not exist any more."""
         ...
 
     def read(self, offset: Offset, max_records: int) -> Iterable[SequencedRecord]:
-        """The durable records at or above `offset` that are there, by offset, at most so many. Errors as for `look`.
+        """The durable records at or above `offset`, in order of offsets, at most so many. Errors as for `look`.
 
-        Of what it gives no more is taken than fits into a batch, and a generator is closed then: one that reads lazily
-        keeps memory bounded.
+        Only what fits into a batch is asked for, and a generator is closed then: one that reads lazily keeps memory
+        bounded.
         """
         ...
 
@@ -59,16 +61,19 @@ class PolledReader:
         streams: Sequence[StoredStream],
         release: Callable[[], None] = lambda: None,
         *,
+        dense: bool = False,
         look_every_s: float = LOOK_EVERY_S,
         clock: Clock = _SYSTEM_CLOCK,
     ) -> None:
         """Looks at each stream once, and from then on for the same history. Raises what that raises.
 
         release: gives back what the streams use, called by `close`; a cursor that still asks then gets Closed.
+        dense: whether the backend declares Dense. Then a missing record is DataCorrupt; else it is a gap, and passed.
         """
         self._url = url
         self._streams = streams
         self._release = release
+        self._dense = dense
         self._look_every_s = look_every_s
         self._clock = clock
         self._closed = threading.Event()
@@ -77,32 +82,38 @@ class PolledReader:
     def sequencers(self) -> Sequence[SequencerId]:
         return [SequencerId(number) for number in range(len(self._streams))]
 
-    def reader(self, sequencer: SequencerId) -> "PolledCursor":
+    def cursor(self, sequencer: SequencerId) -> "PolledCursor":
         self.check(sequencer)
         return PolledCursor(
-            sequencer, self._streams[sequencer], self.look, self._closed, self._look_every_s, self._clock
+            sequencer,
+            self._streams[sequencer],
+            self.look,
+            self._closed,
+            dense=self._dense,
+            look_every_s=self._look_every_s,
+            clock=self._clock,
         )
 
     def offsets(self, sequencer: SequencerId) -> Offsets:
-        stands = self.look(sequencer)
-        return Offsets(stands.first_offset, stands.next_offset)
+        state = self.look(sequencer)
+        return Offsets(state.first_offset, state.next_offset)
 
     def identity(self, sequencer: SequencerId) -> str:
         return self.look(sequencer).identity
 
-    def look(self, sequencer: SequencerId) -> Stands:
-        """How it stands, in the history it had when this reader was opened. Raises Forked where it has another."""
+    def look(self, sequencer: SequencerId) -> StreamState:
+        """Its state, in the history it had when this reader was opened. Raises Forked where it has another."""
         self.check(sequencer)
-        stands, known = self._streams[sequencer].look(), self._identities[sequencer]
-        if stands.identity != known:
+        state, known = self._streams[sequencer].look(), self._identities[sequencer]
+        if state.identity != known:
             raise Forked(
                 f"{self._url}: sequencer {sequencer} was made again since it was opened: its identity was {known} and "
-                f"is {stands.identity}; stop, and read it anew from its first offset",
+                f"is {state.identity}; stop, open the buffer again and read from its first offset",
                 sequencer=sequencer,
                 known=known,
-                found=stands.identity,
+                found=state.identity,
             )
-        return stands
+        return state
 
     def check(self, sequencer: SequencerId) -> None:
         """For calls that a backend adds. Raises Closed, UnknownSequencer."""
@@ -118,14 +129,16 @@ class PolledReader:
 
 
 class PolledCursor:
-    """A Cursor made by PolledReader. It moves only past records that a poll has returned."""
+    """A Cursor made by PolledReader. It moves past records that a poll has returned, and past gaps."""
 
     def __init__(
         self,
         sequencer: SequencerId,
         stream: StoredStream,
-        look: Callable[[SequencerId], Stands],
+        look: Callable[[SequencerId], StreamState],
         reader_closed: threading.Event,
+        *,
+        dense: bool,
         look_every_s: float,
         clock: Clock,
     ) -> None:
@@ -133,34 +146,34 @@ class PolledCursor:
         self._stream = stream
         self._look = look
         self._reader_closed = reader_closed
+        self._dense = dense
         self._look_every_s = look_every_s
         self._clock = clock
         self._closed = False
         self._offset = Offset(0)
+        self._end_seen = Offset(0)
+        """The next offset as the last look had it: every record below it is found by a read."""
         self.seek_to_first()
 
     def seek(self, offset: Offset) -> None:
-        with self._asking():
-            stands = self._look(self._sequencer)
-        if offset < stands.first_offset:
-            raise OffsetTrimmed(self._sequencer, offset, stands.first_offset)
-        if offset > stands.next_offset:
-            raise OffsetInFuture(self._sequencer, offset, stands.next_offset)
+        state = self._looked()
+        if offset < state.first_offset:
+            raise OffsetTrimmed(self._sequencer, offset, state.first_offset)
+        if offset > state.next_offset:
+            raise OffsetInFuture(self._sequencer, offset, state.next_offset)
         self._offset = offset
 
     def seek_to_first(self) -> None:
-        with self._asking():
-            self._offset = self._look(self._sequencer).first_offset
+        self._offset = self._looked().first_offset
 
     def seek_to_next(self) -> None:
-        with self._asking():
-            self._offset = self._look(self._sequencer).next_offset
+        self._offset = self._looked().next_offset
 
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
         check_limits(max_records, max_bytes)
-        deadline_s = self._clock.monotonic_s() + timeout_s
-        while not (records := self._take(max_records, max_bytes)):
-            left_s = deadline_s - self._clock.monotonic_s()
+        deadline = Deadline(timeout_s, self._clock)
+        while not (records := self._read(max_records, max_bytes)):
+            left_s = deadline.left_s()
             if left_s <= 0:
                 break
             self._reader_closed.wait(min(left_s, self._look_every_s))
@@ -169,27 +182,56 @@ class PolledCursor:
     def close(self) -> None:
         self._closed = True
 
-    def _take(self, max_records: int, max_bytes: int) -> list[SequencedRecord]:
+    def _read(self, max_records: int, max_bytes: int) -> list[SequencedRecord]:
+        end_before = self._end_seen
         with self._asking():
-            taken = _taken(self._stream.read(self._offset, max_records), max_bytes)
-            stands = self._look(self._sequencer)
-        if self._offset < stands.first_offset:
-            raise OffsetTrimmed(self._sequencer, self._offset, stands.first_offset)
-        if self._offset > stands.next_offset:
+            records = _fitting(self._stream.read(self._offset, max_records), max_bytes)
+        self._check(self._looked())
+        if self._dense:
+            records = self._up_to_a_hole(records, end_before)
+        if records:
+            self._offset = Offset(records[-1].offset + 1)
+        else:
+            self._offset = max(self._offset, end_before)
+        return records
+
+    def _check(self, state: StreamState) -> None:
+        """Raises OffsetTrimmed or Forked where the cursor's offset is not in the stream any more."""
+        if self._offset < state.first_offset:
+            raise OffsetTrimmed(self._sequencer, self._offset, state.first_offset)
+        if self._offset > state.next_offset:
             raise Forked(
-                f"sequencer {self._sequencer}: the next offset is {stands.next_offset}, records were read up to "
+                f"sequencer {self._sequencer}: the next offset is {state.next_offset}, records were read up to "
                 f"{self._offset}: acknowledged records were lost; replay into a new store",
                 sequencer=self._sequencer,
                 asked=self._offset,
-                next_offset=stands.next_offset,
+                next_offset=state.next_offset,
             )
-        if taken:
-            self._offset = Offset(taken[-1].offset + 1)
-        return taken
+
+    def _up_to_a_hole(self, records: list[SequencedRecord], end_before: Offset) -> list[SequencedRecord]:
+        """The records before the first hole. Raises DataCorrupt where that is at the cursor's offset."""
+        whole = 0
+        while whole < len(records) and records[whole].offset == self._offset + whole:
+            whole += 1
+        if whole == 0 and (records or self._offset < end_before):
+            raise DataCorrupt(
+                f"sequencer {self._sequencer}: offset {self._offset}: the record is missing, but it was not trimmed, "
+                "and there are later ones: somebody removed it. Restore it from a copy, or seek past it and count what "
+                "is missing",
+                sequencer=self._sequencer,
+                offset=self._offset,
+            )
+        return records[:whole]
+
+    def _looked(self) -> StreamState:
+        with self._asking():
+            state = self._look(self._sequencer)
+        self._end_seen = state.next_offset
+        return state
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """What a question meets after its reader was closed is Closed, whatever the store makes of it."""
+        """Once the reader is closed, every error of the store becomes Closed."""
         self._check_open()
         try:
             yield
@@ -202,15 +244,15 @@ class PolledCursor:
             raise Closed(f"sequencer {self._sequencer}: the cursor or its reader was closed")
 
 
-def _taken(records: Iterable[SequencedRecord], max_bytes: int) -> list[SequencedRecord]:
-    """The first of `records` in any case, and those behind it that fit. What was read lazily is let go."""
-    taken: list[SequencedRecord] = []
+def _fitting(records: Iterable[SequencedRecord], max_bytes: int) -> list[SequencedRecord]:
+    """The first of `records` in any case, and those after it that fit. What was read lazily is closed."""
+    fitting: list[SequencedRecord] = []
     left_bytes = max_bytes
     for one in records:
         left_bytes -= len(one.record)
-        if taken and left_bytes < 0:
+        if fitting and left_bytes < 0:
             break
-        taken.append(one)
+        fitting.append(one)
     if isinstance(records, Generator):
         records.close()
-    return taken
+    return fitting

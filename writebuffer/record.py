@@ -8,20 +8,21 @@ A record's bytes are header block + payload; the block names its own length, so 
 """
 
 import struct
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from common.errors import DataCorrupt
+from common.values.errors import DataCorrupt
 from writebuffer.errors import MalformedRecord
 
 RECORD_BYTES_MAX = 1_000_000
 """Header block + payload. Below the 1 MiB that Kafka brokers accept by default, framing included."""
 
 ENTRY_CONTENT_TYPE = "application/vnd.penstock.entry"
-"""The content type of the records that routers append: the payload is an entry (common/entry.py)."""
+"""The content type of the records that routers append: the payload is an entry (common/entry/)."""
 
 _VERSION = 1
 _FIXED = struct.Struct("<HBBHH16sQq")
@@ -30,9 +31,8 @@ _LENGTHS = np.dtype([("block", "<u2"), ("version", "u1"), ("content", "u1"), ("n
 _NAME_BYTES_MAX = 0x7FFF
 
 
-@dataclass(frozen=True, slots=True)
-class RecordHeaders:
-    """What travels beside the payload and survives every backend unchanged.
+class RecordHeaders(NamedTuple):
+    """What travels beside the payload and survives every backend unchanged. A tuple: one is made for each record.
 
     producer_id: 16 bytes, new at each router start. producer_sequence: counted from 0 for each producer and sequencer.
     append_time_ns: set by the router, wall clock. trace_parent: W3C trace context, or empty.
@@ -78,7 +78,7 @@ class RecordHeaders:
 class Record:
     """A header block and a payload. Immutable; equal by its bytes.
 
-    The block is encoded once, when the record is made, whatever the number of retries and backends it passes.
+    The block is encoded once, when the record is made, and not again for a retry or another backend.
     """
 
     __slots__ = ("checked_bytes", "header_block", "payload")
@@ -122,13 +122,9 @@ class Record:
     @property
     def headers(self) -> RecordHeaders:
         """Decoded at each call. Raises DataCorrupt for names that are not UTF-8."""
-        _, _, content, namespace, trace, producer_id, sequence, time_ns = _FIXED.unpack_from(self.header_block)
-        at = _FIXED.size
+        _, _, content, namespace, _, producer_id, sequence, time_ns = _FIXED.unpack_from(self.header_block)
         try:
-            texts = []
-            for size in (content, namespace, trace):
-                texts.append(self.header_block[at : at + size].decode())
-                at += size
+            texts = _texts(self.header_block[_FIXED.size :], content, namespace)
         except UnicodeDecodeError as error:
             raise DataCorrupt(f"record header is not UTF-8: {error}") from None
         return RecordHeaders(texts[0], texts[1], producer_id, sequence, time_ns, texts[2])
@@ -157,8 +153,15 @@ class Record:
         return f"Record({self.headers!r}, {len(self.payload)} bytes)"
 
 
+@lru_cache(maxsize=256)
+def _texts(names: bytes, content_bytes: int, namespace_bytes: int) -> tuple[str, str, str]:
+    """Content type, namespace and trace parent: nearly all records of a stream have the same."""
+    at = content_bytes + namespace_bytes
+    return names[:content_bytes].decode(), names[content_bytes:at].decode(), names[at:].decode()
+
+
 def header_ends(data: bytes, bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
-    """Where the header block of each record ends, record i standing at bytes bounds[i]..bounds[i + 1] of `data`.
+    """Where the header block of each record ends, record i being at bytes bounds[i]..bounds[i + 1] of `data`.
 
     None when one of them is not whole, as `Record.from_bytes` would say. For many records at once: what from_bytes
     looks at costs more than all the rest of reading a small one.

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from common.disk import LocalDisk
-from common.errors import Forked, Unavailable
-from common.ids import Offset, SequencerId
+from common.store.disk import LocalDisk
+from common.values.errors import Forked, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_count, check_found_count
-from writebuffer.contract import Durable, SequencedRecord, Trimmable
+from writebuffer.contract import Dense, Durable, SequencedRecord, Trimmable
 from writebuffer.errors import BufferNotFound
 from writebuffer.grouping import GroupCommit, GroupedWriter
-from writebuffer.reading import PolledReader, Stands
+from writebuffer.reading import PolledReader, StreamState
 from writebuffer.record import Record
 
 TABLES = """
@@ -26,7 +26,7 @@ CREATE TABLE record (sequencer INTEGER, offset INTEGER, bytes BLOB, PRIMARY KEY 
 
 
 class SqliteBackend:
-    powers = frozenset({Durable, Trimmable})
+    powers = frozenset({Dense, Durable, Trimmable})
 
     def __init__(self, url: str) -> None:
         self.url, self._path = url, url.removeprefix("sqlite://")
@@ -50,7 +50,7 @@ class SqliteBackend:
 
     def open_reader(self) -> PolledReader:
         file = SqliteFile(self.url, self._path)
-        return PolledReader(self.url, file.streams(), file.close)
+        return PolledReader(self.url, file.streams(), file.close, dense=True)
 
     def beside(self, name: str) -> "SqliteBackend":
         return SqliteBackend(f"{self.url}-{name}")
@@ -100,9 +100,9 @@ class SqliteStream:
     def __init__(self, file: SqliteFile, sequencer: SequencerId) -> None:
         self._file, self._sequencer = file, sequencer
 
-    def look(self) -> Stands:
+    def look(self) -> StreamState:
         with self._file.transaction("DEFERRED") as db:
-            return self._stands(db)
+            return self._state(db)
 
     def read(self, offset: Offset, max_records: int) -> Iterator[SequencedRecord]:
         query = "SELECT offset, bytes FROM record WHERE sequencer = ? AND offset >= ? ORDER BY offset LIMIT ?"
@@ -112,7 +112,7 @@ class SqliteStream:
 
     def commit(self, records: Sequence[Record]) -> Offset:
         with self._file.transaction() as db:
-            first = self._stands(db).next_offset
+            first = self._state(db).next_offset
             rows = [(self._sequencer, offset, record.to_bytes()) for offset, record in enumerate(records, first)]
             db.executemany("INSERT INTO record VALUES (?, ?, ?)", rows)
             db.execute("UPDATE stream SET next_offset = ? WHERE sequencer = ?", [first + len(rows), self._sequencer])
@@ -120,17 +120,17 @@ class SqliteStream:
 
     def trim(self, before: Offset) -> Offset:
         with self._file.transaction() as db:
-            stands = self._stands(db)
-            first = max(stands.first_offset, min(before, stands.next_offset))
+            state = self._state(db)
+            first = max(state.first_offset, min(before, state.next_offset))
             db.execute("UPDATE stream SET first_offset = ? WHERE sequencer = ?", [first, self._sequencer])
             db.execute("DELETE FROM record WHERE sequencer = ? AND offset < ?", [self._sequencer, first])
         return first
 
-    def _stands(self, db: sqlite3.Connection) -> Stands:
+    def _state(self, db: sqlite3.Connection) -> StreamState:
         query = "SELECT identity, first_offset, next_offset FROM stream WHERE sequencer = ?"
         if (found := db.execute(query, [self._sequencer]).fetchone()) is None:
-            raise Forked(f"{self._file.url}: the buffer was deleted since it was opened; open it anew")
-        return Stands(*found)
+            raise Forked(f"{self._file.url}: the buffer was deleted since it was opened; open it again")
+        return StreamState(*found)
 
 
 class SqliteWriter(GroupedWriter):

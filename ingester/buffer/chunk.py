@@ -1,7 +1,7 @@
 """A chunk: rows of one partition that arrived together, with their offsets and arrival times. Immutable.
 
 The rows of one record, or of several small ones that arrived close together, in order of offsets. Tag columns hold
-int32 codes of the partition's dictionaries instead of strings.
+int32 codes of dictionaries that all chunks of a piece share (piece.py) instead of strings.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from common.ids import Offset
-from common.schema import ColumnType
+from common.values.ids import Offset
+from common.values.schema import ColumnType, times_ns
+from ingester.buffer.origins import Origins, records_left
 
-OVERHEAD_BYTES = 1_000
-"""What a chunk costs besides its buffers: objects of Python and Arrow. Keeps many tiny chunks from looking free."""
+OVERHEAD_BYTES = 2_000
+COLUMN_OVERHEAD_BYTES = 350
+"""What a chunk costs besides its buffers, measured: objects of Python and Arrow, and what the stream of a record holds
+beside them. Keeps many tiny chunks from looking free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,12 @@ class Chunk:
         return count
 
     @property
+    def data_bytes(self) -> int:
+        """Of the buffers alone."""
+        columns: int = self.batch.num_columns
+        return self.bytes - OVERHEAD_BYTES - COLUMN_OVERHEAD_BYTES * columns
+
+    @property
     def first_offset(self) -> Offset:
         return Offset(int(self.record_offsets[0]))
 
@@ -50,32 +59,27 @@ class Chunk:
         return Offset(int(self.record_offsets[-1]))
 
 
-def chunk_of(
-    batch: pa.RecordBatch,
-    columns: dict[str, ColumnType],
-    offset: Offset,
-    arrival_ns: int,
-    time_range_ns: tuple[int, int],
-) -> Chunk:
-    """The rows that one record brought to a partition."""
+def chunk_of(batch: pa.RecordBatch, columns: dict[str, ColumnType], origins: Origins) -> Chunk:
+    """The rows that one or several records brought to a partition."""
+    times = times_ns(batch)
     return Chunk(
         batch=batch,
         columns=columns,
-        record_offsets=np.array([offset], np.int64),
-        record_rows=np.zeros(1, np.int64),
-        first_arrival_ns=arrival_ns,
-        last_arrival_ns=arrival_ns,
-        time_ns_min=time_range_ns[0],
-        time_ns_max=time_range_ns[1],
-        bytes=batch.nbytes + OVERHEAD_BYTES,
+        record_offsets=origins.offsets,
+        record_rows=origins.first_rows,
+        first_arrival_ns=int(origins.arrivals_ns[0]),
+        last_arrival_ns=int(origins.arrivals_ns[-1]),
+        time_ns_min=int(times.min()),
+        time_ns_max=int(times.max()),
+        bytes=_held_bytes(batch),
     )
 
 
 def merged(chunks: Sequence[Chunk]) -> Chunk:
-    """One chunk of several that follow each other. Columns that one lacks are null there."""
+    """One chunk of several that follow each other, under 2 GiB in all. Columns that one lacks are null there."""
     tables = [pa.Table.from_batches([chunk.batch]) for chunk in chunks]
     table = pa.concat_tables(tables, promote_options="default").combine_chunks()
-    batch = table.to_batches()[0]
+    (batch,) = table.to_batches()
     starts = np.cumsum([0, *(chunk.rows for chunk in chunks[:-1])])
     columns: dict[str, ColumnType] = {}
     for chunk in chunks:
@@ -89,5 +93,41 @@ def merged(chunks: Sequence[Chunk]) -> Chunk:
         last_arrival_ns=chunks[-1].last_arrival_ns,
         time_ns_min=min(chunk.time_ns_min for chunk in chunks),
         time_ns_max=max(chunk.time_ns_max for chunk in chunks),
-        bytes=batch.nbytes + OVERHEAD_BYTES,
+        bytes=_held_bytes(batch),
     )
+
+
+def split(chunk: Chunk, until_ns: int) -> tuple[Chunk | None, Chunk | None]:
+    """The rows with time <= until_ns, and the others; None where there are none. Order and offsets are kept.
+
+    Both parts keep the arrivals of the whole chunk: which of its records came when is not known.
+    """
+    if chunk.time_ns_max <= until_ns:
+        return chunk, None
+    if chunk.time_ns_min > until_ns:
+        return None, chunk
+    early = times_ns(chunk.batch) <= until_ns
+    return _only(chunk, early), _only(chunk, ~early)
+
+
+def _only(chunk: Chunk, wanted: npt.NDArray[np.bool_]) -> Chunk:
+    """The rows where `wanted` is true, at least one; records without any are left out."""
+    batch = chunk.batch.filter(pa.array(wanted))
+    left, first_rows = records_left(chunk.record_rows, wanted)
+    times = times_ns(batch)
+    return Chunk(
+        batch=batch,
+        columns=chunk.columns,
+        record_offsets=chunk.record_offsets[left],
+        record_rows=first_rows,
+        first_arrival_ns=chunk.first_arrival_ns,
+        last_arrival_ns=chunk.last_arrival_ns,
+        time_ns_min=int(times.min()),
+        time_ns_max=int(times.max()),
+        bytes=_held_bytes(batch),
+    )
+
+
+def _held_bytes(batch: pa.RecordBatch) -> int:
+    held: int = batch.nbytes + OVERHEAD_BYTES + COLUMN_OVERHEAD_BYTES * batch.num_columns
+    return held

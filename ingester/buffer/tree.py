@@ -3,44 +3,69 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from common.entry import Entry
-from common.ids import Offset
-from common.schema import DAY_NS, columns_of, times_ns
-from ingester.buffer.partition import MERGE_ARRIVAL_NS_MAX, Partition
-from ingester.frontier import Frontier
-from ingester.partition_key import PartitionKey
+from common.catalog.manifest.frontier import Frontier
+from common.catalog.partition_key import PartitionKey
+from common.values.ids import Offset
+from common.values.schema import DAY_NS, Columns, TableId, times_ns
+from ingester.buffer.first_offsets import FirstOffsets
+from ingester.buffer.origins import Origins, TableColumns
+from ingester.buffer.partition import Partition
+from ingester.buffer.piece import PartitionView, least_offset
+from ingester.buffer.waiting import MERGE_ARRIVAL_NS_MAX
 
 
 class BufferTree:
-    """All partitions with rows in memory; empty ones are dropped."""
+    """All partitions with rows in memory; empty ones are removed.
+
+    waiting_bytes: of the rows that are in no job yet. What the totals and first offsets cost follows what changes, not
+    how many partitions there are.
+    """
 
     def __init__(self, merge_arrival_ns_max: int = MERGE_ARRIVAL_NS_MAX) -> None:
         self.partitions: dict[PartitionKey, Partition] = {}
         self.bytes = 0
+        self.waiting_bytes = 0
         self.rows = 0
+        self._first_offsets = FirstOffsets()  # of a partition's waiting rows under its key, of a job's under its number
         self._merge_arrival_ns_max = merge_arrival_ns_max
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(self.partitions.values())
 
-    def take(
-        self, entry: Entry, offset: Offset, arrival_ns: int, frontiers: Mapping[PartitionKey, Frontier]
+    def add(
+        self, rows: TableColumns, batch: pa.RecordBatch, origins: Origins, frontiers: Mapping[PartitionKey, Frontier]
     ) -> tuple[int, set[PartitionKey]]:
-        """Take in what of `entry` its frontiers do not cover; returns the rows left out as durable already, and the
-        partitions touched. A column has one type in all entries of a table; the caller made sure.
+        """Add the rows of `batch`, which one or several records brought to a table, that its frontiers do not cover.
+
+        Records come in order of offsets for each table. Returns how many rows the frontiers cover, durable already, and
+        the partitions touched. A column has one type in all batches of a table; the caller made sure.
         """
-        slices = [piece for table, batch in entry.tables.items() for piece in _by_day(entry.namespace, table, batch)]
         durable = 0
         touched = set()
-        for key, whole in slices:
-            batch = _not_covered(whole, offset, frontiers.get(key))
-            durable += whole.num_rows - batch.num_rows
-            if batch.num_rows:
-                self._put(key, batch, offset, arrival_ns)
+        for key, whole, of_day in _by_day(rows.table, batch, origins):
+            left, here = _not_covered(whole, of_day, frontiers.get(key))
+            durable += whole.num_rows - left.num_rows
+            if left.num_rows:
+                self._put(key, left, rows.columns, here)
                 touched.add(key)
         return durable, touched
+
+    def cut(self, key: PartitionKey, job: int, until_ns: int) -> PartitionView:
+        """Hand the rows of a partition with time <= until_ns to `job`; see Partition.cut."""
+        partition = self.partitions[key]
+        before, waiting_before = partition.bytes, partition.waiting_bytes
+        view = partition.cut(job, until_ns)
+        self.bytes += partition.bytes - before
+        self.waiting_bytes += partition.waiting_bytes - waiting_before
+        self._first_offsets.put(job, view.first_offset)
+        if partition.chunks:
+            self._first_offsets.put(key, least_offset(partition.chunks))
+        else:
+            self._first_offsets.remove(key)
+        return view
 
     def drop(self, key: PartitionKey, job: int) -> None:
         """Forget the rows of a committed job."""
@@ -48,38 +73,49 @@ class BufferTree:
         rows = partition.rows
         self.bytes -= partition.drop(job)
         self.rows -= rows - partition.rows
+        self._first_offsets.remove(job)
         if partition.is_empty:
-            self.bytes -= partition.bytes
             del self.partitions[key]
 
     def first_offset(self, without_jobs: frozenset[int] = frozenset()) -> Offset | None:
         """The least offset with rows in memory, those of `without_jobs` left out."""
-        offsets = (partition.first_offset(without_jobs) for partition in self)
-        return min((offset for offset in offsets if offset is not None), default=None)
+        found = self._first_offsets.least(without_jobs)
+        return None if found is None else Offset(found)
 
-    def _put(self, key: PartitionKey, batch: pa.RecordBatch, offset: Offset, arrival_ns: int) -> None:
+    def _put(self, key: PartitionKey, batch: pa.RecordBatch, columns: Columns, origins: Origins) -> None:
         partition = self.partitions.get(key)
         if partition is None:
             partition = self.partitions[key] = Partition(key, self._merge_arrival_ns_max)
-        times = times_ns(batch)
-        columns = columns_of(batch.schema)
-        self.bytes += partition.take(batch, columns, offset, arrival_ns, (int(times.min()), int(times.max())))
+        if not partition.chunks:
+            self._first_offsets.put(key, int(origins.offsets[0]))
+        grown = partition.add(batch, columns, origins)
+        self.bytes += grown
+        self.waiting_bytes += grown
         self.rows += batch.num_rows
 
 
-def _by_day(namespace: str, table: str, batch: pa.RecordBatch) -> Iterator[tuple[PartitionKey, pa.RecordBatch]]:
+Part = tuple[pa.RecordBatch, Origins]
+
+
+def _by_day(
+    table: TableId, batch: pa.RecordBatch, origins: Origins
+) -> Iterator[tuple[PartitionKey, pa.RecordBatch, Origins]]:
     """The rows of each UTC day, in their order."""
     days = times_ns(batch) // DAY_NS
     first = int(days[0])
     if (days == first).all():
-        yield PartitionKey(namespace, table, first), batch
+        yield PartitionKey(table.namespace, table.table, first), batch, origins
         return
     for day in np.unique(days):
-        yield PartitionKey(namespace, table, int(day)), batch.take(pa.array(np.flatnonzero(days == day)))
+        yield PartitionKey(table.namespace, table.table, int(day)), *_only(batch, origins, days == day)
 
 
-def _not_covered(batch: pa.RecordBatch, offset: Offset, frontier: Frontier | None) -> pa.RecordBatch:
-    if frontier is None:
-        return batch
-    covered = frontier.covered(offset, times_ns(batch))
-    return batch.filter(pa.array(~covered)) if covered.any() else batch
+def _not_covered(batch: pa.RecordBatch, origins: Origins, frontier: Frontier | None) -> Part:
+    if not frontier or origins.offsets[0] > frontier.corners[-1][0]:
+        return batch, origins
+    covered = frontier.covered(origins.of_rows(batch.num_rows), times_ns(batch))
+    return _only(batch, origins, ~covered) if covered.any() else (batch, origins)
+
+
+def _only(batch: pa.RecordBatch, origins: Origins, wanted: npt.NDArray[np.bool_]) -> Part:
+    return batch.take(pa.array(np.flatnonzero(wanted))), origins.only(wanted)

@@ -12,14 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from common.errors import DataCorrupt
-from common.ids import Epoch, Offset, SequencerId
-from common.objectstore import AlreadyExists, ObjectStore
-from common.schema import TIME, Columns, ColumnType, arrow_schema, times_ns
-from ingester.buffer.partition import PartitionView
-from ingester.partition_key import PartitionKey
-from ingester.persist.manifest_state import StoredFile
-from ingester.persist.merge import merge
+from common.catalog.manifest.change import StoredFile
+from common.catalog.manifest.frontier import Corner
+from common.catalog.merge import merge
+from common.catalog.partition_key import PartitionKey
+from common.catalog.paths import data_file
+from common.store.objects import AlreadyExists, ObjectStore
+from common.values.errors import DataCorrupt
+from common.values.ids import Epoch, Offset, SequencerId
+from common.values.schema import TIME, times_ns
+from ingester.buffer.piece import PartitionView, with_values
 
 WRITER = f"penstock {version('penstock')}"
 ROW_GROUP_ROWS = 1024 * 1024
@@ -29,13 +31,17 @@ ZSTD_LEVEL = 1
 
 @dataclass(frozen=True, slots=True)
 class PersistJob:
-    """view: the rows. last_offset: one below the applied offset at the cut, the frontier's new corner."""
+    """view: the rows, at least one: all with time <= until_ns that came up to last_offset and are in no older job.
+
+    last_offset: one below the applied offset at the cut.
+    """
 
     number: int
     sequencer: SequencerId
     epoch: Epoch
     view: PartitionView
     last_offset: Offset
+    until_ns: int
     sort_key: tuple[str, ...]
     file_bytes_max: int
 
@@ -45,7 +51,12 @@ class PersistJob:
 
     @property
     def first_offset(self) -> Offset:
-        return self.view.chunks[0].first_offset
+        return self.view.first_offset
+
+    @property
+    def corner(self) -> Corner:
+        """What the frontier of the partition gains once the job is committed."""
+        return self.last_offset, self.until_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +68,8 @@ class PersistResult:
 
 
 def view_batches(view: PartitionView) -> list[pa.RecordBatch]:
-    """The rows of a view in penstock's schema, one batch a chunk, oldest first; each has the columns of its chunk."""
-    arrays = {tag: dictionary.array() for tag, dictionary in view.dictionaries.items()}
-    return [_decoded(chunk.batch, chunk.columns, arrays) for chunk in view.chunks]
-
-
-def _decoded(batch: pa.RecordBatch, columns: Columns, dictionaries: dict[str, pa.StringArray]) -> pa.RecordBatch:
-    schema = arrow_schema(columns)
-    arrays = [
-        pa.DictionaryArray.from_arrays(batch.column(field.name), dictionaries[field.name])
-        if field.name != TIME and columns[field.name] is ColumnType.TAG
-        else batch.column(field.name)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    """The rows of a view in penstock's schema, a batch for each chunk, oldest first; each has its chunk's columns."""
+    return [with_values(chunk, piece.dictionaries) for piece in view.pieces for chunk in piece.chunks]
 
 
 def persist(job: PersistJob, store: ObjectStore) -> PersistResult:
@@ -96,7 +95,9 @@ def _put(job: PersistJob, part: int, rows: pa.Table, store: ObjectStore) -> Stor
     except AlreadyExists:
         # This job's earlier try, its answer lost: no other process uses the name, which carries the epoch.
         if xxhash.xxh3_64_intdigest(store.get(path)) != checksum:
-            raise DataCorrupt(f"{path} stands already with other content", path=path) from None
+            raise DataCorrupt(
+                f"{path} exists already with other content; keep both copies, find out who wrote it", path=path
+            ) from None
     times = times_ns(rows)
     return StoredFile(
         path=path,
@@ -113,8 +114,7 @@ def _put(job: PersistJob, part: int, rows: pa.Table, store: ObjectStore) -> Stor
 
 
 def _path(job: PersistJob, part: int) -> str:
-    offsets = f"{job.first_offset:020}-{job.last_offset:020}"
-    return f"{job.key.folder}/{job.sequencer:03}-{job.epoch:08}-{offsets}-{job.number:08}-{part:03}.parquet"
+    return data_file(job.key.folder, job.sequencer, job.epoch, job.first_offset, job.last_offset, job.number, part)
 
 
 def _encode(job: PersistJob, rows: pa.Table) -> bytes:

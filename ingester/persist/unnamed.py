@@ -1,19 +1,16 @@
 """Files that no manifest record names: what a killed ingester had put and could not commit."""
 
-import re
-
-from common.objectstore import ObjectStore
-from ingester.persist.manifest_state import ManifestState
-
-_FILE = re.compile(r"(\d{3,})-(\d{8,})-.*\.parquet")
+from common.catalog.manifest.state import ManifestState
+from common.catalog.paths import DATA, data_file_owner
+from common.store.objects import ObjectStore
 
 
 def remove_unnamed_files(state: ManifestState, store: ObjectStore) -> int:
     """Delete this sequencer's files of lower epochs that `state` does not name: they can never be named."""
     removed = 0
-    for found in store.list("data"):
-        match = _FILE.fullmatch(found.path.rpartition("/")[2])
-        if match and int(match[1]) == state.sequencer and int(match[2]) < state.epoch and found.path not in state.files:
+    for found in store.list(DATA):
+        owner = data_file_owner(found.path)
+        if owner and owner[0] == state.sequencer and owner[1] < state.epoch and found.path not in state.files:
             store.delete(found.path)
             removed += 1
     return removed

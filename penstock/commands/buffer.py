@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from common.errors import InvalidRequest, Misconfigured, PenstockError
-from common.ids import SequencerId
+from common.values.errors import InvalidRequest, Misconfigured, PenstockError
+from common.values.ids import SequencerId
+from common.values.shown import counted
 
 if TYPE_CHECKING:
-    from penstock.buffer_copy import CopyReport, Span
+    from penstock.buffers.copy import CopyReport, Span
     from writebuffer.contract import Backend, Reader
 
 _AFTERWARDS = (
-    "A cluster does not go on from a copy by itself: its manifests name the source's identity and offsets. Start it\n"
-    "with the destination as --write-buffer and a new store (another --data or --store), which it fills from the\n"
-    "copy's first offset. Rows that were trimmed from the source before are in the old store only."
+    "A cluster does not continue from a copy by itself: its manifests name the source's identity and offsets. Start\n"
+    "it with the destination as --write-buffer and a new store (another --data or --store), which it fills from the\n"
+    "copy's first offset. Rows that were trimmed from the source before are only in the old store."
 )
 
 
@@ -36,7 +37,7 @@ class _Sequencers(click.ParamType[Any]):
 def command() -> None:
     """Look at a write buffer, and copy records to another.
 
-    URLs are those that --write-buffer takes.
+    A URL is one that --write-buffer accepts.
     """
 
 
@@ -50,8 +51,8 @@ def command() -> None:
 @click.option(
     "--to-offset", type=click.IntRange(min=0), metavar="M", help="Stop before this one. [default: the end now]"
 )
-@click.option("--resume", is_flag=True, help="Go on with a copy that was interrupted: DST holds its beginning.")
-@click.option("--append", is_flag=True, help="Put the records behind what DST holds, whatever that is.")
+@click.option("--resume", is_flag=True, help="Continue a copy that was interrupted: DST has its beginning.")
+@click.option("--append", is_flag=True, help="Put the records after those of DST, without comparing them.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def copy_command(
     *,
@@ -66,22 +67,24 @@ def copy_command(
 ) -> None:
     """Copy records of write buffer SRC to write buffer DST.
 
-    DST is made with as many sequencers as SRC where it does not stand yet. Each record keeps its bytes, headers and
-    order; its offset is DST's own, and the report says which became which. SRC may be in use, DST should not be: what
-    others append meanwhile stands between the copied records. Nothing is ever removed from either.
+    A DST that does not exist is made with as many sequencers as SRC. Each record keeps its bytes, headers and order; it
+    gets an offset of DST, and the report says which offsets became which. SRC may be in use. DST should not be: records
+    that others append meanwhile would be between the copied ones. Nothing is removed from either.
 
-    Interrupted, the same command with --resume goes on without a record lost or twice: it compares what DST holds with
-    SRC first, record by record. For --append the report says with which options to go on.
+    After an interruption the same command with --resume continues, with no record lost or twice: it first compares the
+    records of DST with those of SRC. For --append the report says with which options to continue.
 
-    A cluster does not go on from a copy by itself: its manifests name SRC's identity and offsets. Start it with DST as
-    --write-buffer and a new store (another --data or --store), which it fills from DST's first offset.
+    A cluster does not continue from a copy by itself: its manifests name SRC's identity and offsets. Start it with DST
+    as --write-buffer and a new store (another --data or --store), which it fills from DST's first offset.
     """
     if resume and append:
-        raise InvalidRequest("--resume and --append exclude each other: the one compares what DST holds, the other not")
+        raise InvalidRequest(
+            "give --resume or --append, not both: --resume compares DST with SRC first, --append does not"
+        )
     if to_offset is not None and from_offset is not None and to_offset < from_offset:
         raise InvalidRequest(f"--to-offset {to_offset} is below --from-offset {from_offset}")
     from common.logs import configure_command
-    from penstock.buffer_copy import CopyReport, span_of
+    from penstock.buffers.copy import CopyReport, span_of
 
     configure_command()
     with ExitStack() as stack:
@@ -109,8 +112,8 @@ def info_command(url: str, as_json: bool) -> None:
 
     \b
     first, next  the oldest offset still readable, and one past the newest durable one
-    bytes, disk  of records, and taken by them on disk; - where the backend cannot say
-    identity     another one means that the stream was made anew
+    bytes, disk  of records, and of the disk they use; - where the backend cannot say
+    identity     of the stream; it changes when the stream is deleted and made again
     powers       what the backend offers beyond the contract
     """
     from common.logs import configure_command
@@ -148,7 +151,8 @@ def _shared(url: str) -> "Backend":
 
     if url.startswith("memory:"):
         raise Misconfigured(
-            f"write buffer {url!r} is in the memory of one process, and this is another: there is nothing to see. Give "
+            f"write buffer {url!r} is in the memory of one process, and this command is another: it can read no "
+            "records there. Give "
             "a file://, redis:// or kafka:// URL",
             url=url,
         )
@@ -174,9 +178,10 @@ def _copy(
     resume: bool,
     append: bool,
 ) -> None:
-    """Nothing is appended before it is known that all `spans` can be."""
-    from penstock import buffer_copy, buffer_resumption
-    from penstock.progress import Progress
+    """Nothing is appended before all `spans` are known to be possible."""
+    from penstock.buffers import copy as buffer_copy
+    from penstock.buffers import resumption as buffer_resumption
+    from penstock.terminal.progress import Progress
 
     _create(destination, len(source.sequencers()))
     with ExitStack() as stack:
@@ -186,7 +191,7 @@ def _copy(
             buffer_copy.check_different(source, there, span.sequencer)
             if not resume and not append:
                 buffer_copy.check_empty(there, span.sequencer)
-        writer = destination.open_writer()  # before any comparison: what a killed writer left counts from here on
+        writer = destination.open_writer()  # before any comparison: only now do records that a killed writer left count
         stack.callback(writer.close)
         bar = stack.enter_context(Progress("record", sum(span.to_offset - span.from_offset for span in spans)))
         for span, report in zip(spans, reports, strict=True):
@@ -203,8 +208,9 @@ def _create(destination: "Backend", sequencers: int) -> None:
         destination.create(sequencers)
     except SequencersDiffer as error:
         raise Misconfigured(
-            f"{destination.url} has {error.sequencers} sequencers and SRC {sequencers}: which sequencer a series lives "
-            "on depends on their number, so a copy keeps it. Give a DST with as many, or one that does not stand yet",
+            f"{destination.url} has {counted(error.sequencers, 'sequencer')} and SRC {sequencers}: the sequencer of a "
+            "series depends on their number, so a copy keeps it. Give a DST with as many, or one that does not exist "
+            "yet",
             **error.details,
         ) from None
 
@@ -227,32 +233,33 @@ def _text(report: "CopyReport", *, append: bool) -> str:
             f"destination {report.destination_first}..{report.destination_last}"
         )
     if report.before:
-        lines.append(f"  behind {report.before:,} records of the destination that were not compared")
+        lines.append(f"  after {report.before:,} records of the destination that were not compared")
     if report.found:
-        lines.append(f"  {report.found:,} records before them stood there already")
+        lines.append(f"  {report.found:,} records before them were there already")
     if report.left_out:
         lines.append(f"  {report.left_out:,} more were left out: the destination stores a producer's record once")
     if report.gaps_count:
-        told = ", ".join(f"{first}..{end - 1}" for first, end in report.gaps)
+        listed = ", ".join(f"{first}..{end - 1}" for first, end in report.gaps)
         more = f" and {report.gaps_count - len(report.gaps)} more" if report.gaps_count > len(report.gaps) else ""
-        lines.append(f"  the source has no record at {told}{more}")
+        lines.append(f"  the source has no record at {listed}{more}")
     if not report.is_complete:
         lines.append(
-            f"  not complete: everything below source offset {report.go_on_at} stands; {_way_on(report, append=append)}"
+            f"  not complete: everything below source offset {report.go_on_at} is copied; "
+            f"{_how_to_continue(report, append=append)}"
         )
     return "\n".join(lines)
 
 
-def _way_on(report: "CopyReport", *, append: bool) -> str:
-    """--resume compares, and finds out what is not known; behind others' records it has to be told where to begin."""
+def _how_to_continue(report: "CopyReport", *, append: bool) -> str:
+    """--resume compares, and so finds what was stored. With others' records before, it needs the offset to begin at."""
     if not append:
-        return "go on with the same command and --resume"
+        return "continue with the same command and --resume"
     sequencer = f"--sequencer {report.sequencer}"
     if report.unknown_to is None:
-        return f"go on with --append {sequencer} --from-offset {report.go_on_at}"
+        return f"continue with --append {sequencer} --from-offset {report.go_on_at}"
     return (
-        f"whether {report.go_on_at} to {report.unknown_to - 1} stand was not heard: go on with --resume {sequencer} "
-        f"--from-offset {report.from_offset}, without --append, which looks"
+        f"no answer came for {report.go_on_at} to {report.unknown_to - 1}: continue with --resume {sequencer} "
+        f"--from-offset {report.from_offset}, without --append; it finds out which of them were stored"
     )
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from penstock import exit_codes
+from penstock.terminal import exit_codes
 
 if TYPE_CHECKING:
-    from penstock.proof import Case, Found, Suite
+    from penstock.buffers.conformance import Case, Found, Suite
 
 
 @click.command()
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--backend",
     metavar="MODULE:CALLABLE",
-    help="What makes a backend of such a URL, where no installed package does: one under development.",
+    help="A callable that makes a backend from such a URL, for one that no installed package provides.",
 )
 @click.option(
     "--patience",
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     default=20.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for what must come soon.",
+    help="How long a case waits for something that should happen soon.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON; docs/write-a-backend.md describes it.")
 def command(
@@ -42,12 +42,12 @@ def command(
 ) -> None:
     """Prove that a write buffer keeps the contract, group by group.
 
-    Fresh buffers are made beside each URL, and removed again; what stands at the URL itself is not touched. A case
-    of an optional power that the backend does not declare is listed as not run, which is neither passed nor failed.
+    New buffers are made beside each URL, and removed again; the buffer at the URL itself is not touched. A case of an
+    optional power that the backend does not declare is listed as not run, which is neither passed nor failed.
 
-    The exit code is 0 when nothing failed and 1 when something did, or when nothing at all was shown.
+    The exit code is 0 when nothing failed and 1 when something did, or when no case was run.
     """
-    from penstock.proof import Found, Suite, require_pytest
+    from penstock.buffers.conformance import Found, Suite, require_pytest
     from writebuffer.conformance.subject import Subject
 
     _check_groups(groups)
@@ -56,7 +56,7 @@ def command(
     found = {one.url: one for one in map(Found.of, subjects)}
     suite = Suite(subjects, groups=groups, keyword=keyword, patience_s=patience_s)
     (_print_json if as_json else _print)(suite, found)
-    sys.exit(exit_codes.OK if all(one.holds() for one in found.values()) else exit_codes.FAILED)
+    sys.exit(exit_codes.OK if all(one.passed() for one in found.values()) else exit_codes.FAILED)
 
 
 def _check_groups(groups: Sequence[str]) -> None:
@@ -68,10 +68,10 @@ def _check_groups(groups: Sequence[str]) -> None:
 
 
 def _print_json(suite: "Suite", found: "dict[str, Found]") -> None:
-    """One object at the end, also where the run ended before it was through."""
+    """One object at the end, also where the run ended early."""
     import json
 
-    from penstock.proof import follow, to_json
+    from penstock.buffers.conformance import follow, to_json
 
     try:
         for _ in follow(suite, found):
@@ -82,7 +82,7 @@ def _print_json(suite: "Suite", found: "dict[str, Found]") -> None:
 
 def _print(suite: "Suite", found: "dict[str, Found]") -> None:
     """Group by group while it runs, then the failures and totals of each write buffer."""
-    from penstock.proof import follow
+    from penstock.buffers.conformance import follow
 
     report = _Report(found)
     try:
@@ -93,7 +93,7 @@ def _print(suite: "Suite", found: "dict[str, Found]") -> None:
 
 
 class _Report:
-    """Prints a group once it is through, and a write buffer's failures and totals once its last group is."""
+    """Prints a group once it has ended, and a write buffer's failures and totals after its last group."""
 
     def __init__(self, found: "dict[str, Found]") -> None:
         self._found = found
@@ -101,7 +101,7 @@ class _Report:
         self._group: list[Case] = []
 
     def add(self, case: "Case") -> None:
-        from penstock.proof import text_of_powers
+        from penstock.buffers.conformance import text_of_powers
 
         if case.url != self._url:
             self.finish_buffer()
@@ -112,7 +112,7 @@ class _Report:
         self._group.append(case)
 
     def finish_buffer(self) -> None:
-        from penstock.proof import text_of_failures, text_of_totals
+        from penstock.buffers.conformance import text_of_failures, text_of_totals
 
         if not self._url:
             return
@@ -123,7 +123,7 @@ class _Report:
         click.echo(f"  {text_of_totals(one)}\n")
 
     def _finish_group(self) -> None:
-        from penstock.proof import text_of_group
+        from penstock.buffers.conformance import text_of_group
 
         click.echo(text_of_group(self._group[0].group, self._group))
         self._group = []

@@ -10,10 +10,15 @@ import click
     "--folder",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     metavar="FOLDER",
-    help="Scratch folder, which is left as it is at the end. [default: a new one for temporary files]",
+    help="Scratch folder, which stays as it is at the end. [default: a new temporary one]",
 )
 @click.option(
-    "--samples", type=click.IntRange(min=1), default=6, show_default=True, metavar="N", help="Looks at this machine."
+    "--samples",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    metavar="N",
+    help="Samples of this machine's metrics.",
 )
 @click.option(
     "--rows", type=click.IntRange(min=9), default=50_000, show_default=True, metavar="N", help="Rows of the burst."
@@ -23,14 +28,16 @@ def command(folder: Path | None, samples: int, rows: int) -> None:
 
     Sends this machine's live metrics and a burst of generated ones, reads them by SQL, kills an ingester, reads the
     same rows again, replays a sequencer, stops in order, and shows where the Parquet files are. The exit code is not 0
-    when anything is not as it should be.
+    when any check fails.
     """
     import shlex
     import tempfile
 
-    from penstock import demo
+    from penstock.demo import demo
 
     scratch = folder or Path(tempfile.mkdtemp(prefix="penstock-demo-"))
     demo.run(scratch, samples=samples, load_rows=rows)
     made = [scratch / name for name in demo.MADE] if folder else [scratch]
-    click.echo(f"\nAll steps held. What it made stays, until you remove it:\n  rm -rf {shlex.join(map(str, made))}")
+    click.echo(
+        f"\nAll steps passed. The demo's folders stay until you remove them:\n  rm -rf {shlex.join(map(str, made))}"
+    )

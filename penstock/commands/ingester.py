@@ -4,12 +4,12 @@ import sys
 
 import click
 
-from common.config import ClusterConfig, IngesterConfig, RetentionConfig
-from common.errors import Misconfigured
-from common.ids import SequencerId
-from penstock.options import SectionedCommand, settings
-from penstock.shared import require_shared
-from penstock.supervised import stop_with_supervisor
+from common.values.config import ClusterConfig, IngesterConfig, RetentionConfig
+from common.values.errors import Misconfigured
+from common.values.ids import SequencerId
+from common.values.shown import counted
+from penstock.cluster.process import require_shared, stop_with_supervisor
+from penstock.terminal.options import SectionedCommand, settings
 
 
 @click.command(cls=SectionedCommand)
@@ -26,7 +26,8 @@ def command(cluster: ClusterConfig, ingester: IngesterConfig, retention: Retenti
     """
     if not 0 <= sequencer < cluster.sequencers:
         raise Misconfigured(
-            f"--sequencer {sequencer}: the cluster has {cluster.sequencers} sequencers (0..{cluster.sequencers - 1})",
+            f"--sequencer {sequencer}: the cluster has {counted(cluster.sequencers, 'sequencer')} "
+            f"(0..{cluster.sequencers - 1})",
             sequencer=sequencer,
         )
     require_shared(cluster)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from penstock import exit_codes
-from penstock.options import timeout_option, url_option
+from penstock.terminal import exit_codes
+from penstock.terminal.options import checked_namespace, timeout_option, url_option
 
 if TYPE_CHECKING:
-    from penstock.load import Plan, Send
+    from penstock.writing.load import Plan, Send
 
 _ROWS = 100_000
 _DAY_NS = 24 * 3600 * 10**9
@@ -38,6 +38,7 @@ def _number(name: str, help: str, *, default: float | None, least: float = 1, ki
 )
 @click.option(
     "--namespace",
+    callback=checked_namespace,
     default="benchmark",
     envvar="PENSTOCK_NAMESPACE",
     metavar="NAME",
@@ -63,10 +64,10 @@ def command(
 
     Which lines are sent depends on --seed, --series, --workers and --start alone.
     """
-    from common.clock import SystemClock
-    from penstock.client import WriteClient
-    from penstock.load import LoadRun
-    from penstock.progress import Progress
+    from common.values.clock import SystemClock
+    from penstock.terminal.progress import Progress
+    from penstock.writing.client import WriteClient
+    from penstock.writing.load import LoadRun
 
     clock = SystemClock()
     plan = _plan(numbers, clock.now_ns() - _DAY_NS if start is None else _nanoseconds(start))
@@ -81,11 +82,13 @@ def command(
     _print(figures.report(), as_json, to_stderr=output is not None)
     if figures.interrupted:
         sys.exit(exit_codes.INTERRUPTED)
-    sys.exit(exit_codes.FAILED if figures.errors or figures.refused else exit_codes.OK)
+    if figures.failure is not None:
+        sys.exit(exit_codes.of(figures.failure))
+    sys.exit(exit_codes.FAILED if figures.refused else exit_codes.OK)
 
 
 def _plan(numbers: dict[str, Any], start_ns: int) -> "Plan":
-    from penstock.load import Plan
+    from penstock.writing.load import Plan
 
     rows = _ROWS if numbers["rows"] is None and numbers["seconds"] is None else numbers["rows"]
     return Plan(**{**numbers, "rows": rows}, start_ns=start_ns)
@@ -96,8 +99,8 @@ def _nanoseconds(start: datetime) -> int:
 
 
 def _writing_to(output: BinaryIO) -> "Send":
-    from common.errors import PenstockError
-    from penstock.client import Written
+    from common.values.errors import PenstockError
+    from penstock.writing.client import Written
 
     def send(body: bytes) -> Written:
         try:
@@ -118,11 +121,13 @@ def _print(report: dict[str, Any], as_json: bool, *, to_stderr: bool) -> None:
     if as_json:
         click.echo(json.dumps(report), err=to_stderr)
         return
+    errors = len(report["errors"])
     click.echo(
         f"{report['rows']:,} rows in {report['seconds']:,.1f} s: {report['rows_per_s']:,.0f} rows/s, "
         f"{report['mb_per_s']:,.1f} MB/s\n"
         f"{report['batches']:,} batches: p50 {report['p50_ms']:.1f} ms, p99 {report['p99_ms']:.1f} ms; "
-        f"{report['refused_rows']:,} rows refused, {report['retries']:,} retries, {len(report['errors'])} errors",
+        f"{report['refused_rows']:,} rows refused, {report['retries']:,} retries, "
+        f"{errors} error{'' if errors == 1 else 's'}",
         err=to_stderr,
     )
     for error in report["errors"]:

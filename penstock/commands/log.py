@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from common.errors import InvalidRequest
-from penstock import exit_codes
+from common.values.config import ClusterConfig
+from common.values.errors import InvalidRequest
+from common.values.shown import counted
+from penstock.terminal import exit_codes
+from penstock.terminal.offsets import check_within
+from penstock.terminal.options import SectionedCommand, settings
 
 if TYPE_CHECKING:
     from writebuffer.contract import Cursor
@@ -31,8 +35,8 @@ class _Open:
 def command() -> None:
     """Look at the files of a file write buffer.
 
-    Each reads beside a running cluster or without one, and neither locks nor changes anything. FOLDER is the write
-    buffer's (the one with buffer.json), a data folder that has it as log/, or its file:// URL.
+    Each command but `restart` works beside a running cluster or without one, and neither locks nor changes anything.
+    FOLDER is the write buffer's (the one with buffer.json), a data folder whose log/ it is, or its file:// URL.
     """
 
 
@@ -50,20 +54,20 @@ def _of_a_log(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 
 @_of_a_log("inspect")
 def inspect(folder: str, sequencer: int | None, as_json: bool) -> None:
-    """Show what stands in it: offsets, segments, indexes, who holds it.
+    """Show its offsets, segments and indexes, and which process has it open.
 
     \b
     state        open: being written; sealed; left open: its writer was killed;
-                 replaced: another one with the same first offset counts;
-                 damaged: no valid header; unfinished: does not count yet
-    next         where the segment's records end that count
-    passed over  bytes behind them: of a write that failed and was done again
+                 replaced: another one with the same first offset is valid;
+                 damaged: no valid header; unfinished: not valid yet
+    next         one past the segment's last valid record
+    passed over  bytes after it: of a write that failed and was repeated
 
     The exit code is 5 when something is damaged. `verify` reads the records too.
     """
     from dataclasses import asdict
 
-    from penstock import log_text
+    from penstock.buffers import log_text
     from writebuffer.inspect import survey
 
     with _opened(folder, sequencer) as log:
@@ -78,15 +82,15 @@ def inspect(folder: str, sequencer: int | None, as_json: bool) -> None:
 
 @_of_a_log("verify")
 def verify(folder: str, sequencer: int | None, as_json: bool) -> None:
-    """Read all of it and check every checksum, length and link.
+    """Read all records and check every checksum, length and link.
 
-    Goes on behind what is damaged, and reports each place with the offsets that cannot be read. The exit code is 5
-    when there is one.
+    Continues after damage, and reports each damaged place with the offsets that cannot be read. The exit code is 5 when
+    there is one.
     """
     from dataclasses import asdict
 
-    from penstock import log_text
-    from penstock.progress import Progress
+    from penstock.buffers import log_text
+    from penstock.terminal.progress import Progress
     from writebuffer.inspect import Verification
 
     checks, bad = [], 0
@@ -130,7 +134,7 @@ def verify(folder: str, sequencer: int | None, as_json: bool) -> None:
 @click.option(
     "--to-offset", type=click.IntRange(min=0), metavar="K", help="Stop before this one. [default: the end now]"
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many records of each sequencer.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N records of each sequencer.")
 @click.option("--decode", "decoded", is_flag=True, help="Show the rows of each record too.")
 def dump(
     *,
@@ -147,13 +151,13 @@ def dump(
     \b
     sequencer/offset  append time  namespace  producer#sequence  bytes
 
-    With --json each record is one line. Damage ends it with exit code 5, after the records before it.
+    With --json each record is one line. Damage ends the command with exit code 5, after the records before it.
     """
-    from penstock import log_text
+    from penstock.buffers import log_text
 
     with _opened(folder, sequencer) as log:
         for place in log.places:
-            cursor = log.reader.reader(place.sequencer)
+            cursor = log.reader.cursor(place.sequencer)
             first, end = _range(log.reader, place, from_offset, to_offset)
             for one in _records(cursor, first, end, limit):
                 values = log_text.record_values(place.sequencer, one, decoded=decoded)
@@ -166,10 +170,10 @@ def dump(
 
 @_of_a_log("size")
 def size(folder: str, sequencer: int | None, as_json: bool) -> None:
-    """Show bytes of data and bytes taken on disk, of each sequencer."""
+    """Show each sequencer's bytes of data and bytes on disk."""
     from dataclasses import asdict
 
-    from penstock import log_text
+    from penstock.buffers import log_text
 
     with _opened(folder, sequencer) as log:
         sizes = [(place.sequencer, log.reader.size(place.sequencer)) for place in log.places]
@@ -179,9 +183,33 @@ def size(folder: str, sequencer: int | None, as_json: bool) -> None:
         click.echo(log_text.sizes_text(sizes))
 
 
+@command.command("restart", cls=SectionedCommand)
+@click.option("--sequencer", type=click.IntRange(min=0), required=True, metavar="N", help="The sequencer.")
+@click.option("--accept-loss", is_flag=True, help="Accept that rows which only this log has are lost. Required.")
+@settings(ClusterConfig, without=("sequencers",))
+def restart(cluster: ClusterConfig, sequencer: int, accept_loss: bool) -> None:
+    """Begin a lost or damaged log again, empty.
+
+    For a log that cannot be brought back. The cluster must be stopped. The log begins above every offset that the old
+    one gave, under the same identity, so that the store and the other sequencers continue; the old files are kept
+    beside it. What was not persisted is lost: the next start needs --accept-loss, and the gap is recorded.
+    """
+    from common.values.clock import SystemClock
+    from penstock.buffers.lost_log import begin_again
+    from penstock.cluster.data_folder import held
+
+    if not accept_loss:
+        raise InvalidRequest(
+            "rows that are in this log alone would be lost. First try to bring the log back (docs/operations.md, A "
+            "damaged or lost log); if that is not possible, add --accept-loss"
+        )
+    with held(cluster.data_folder, SystemClock().now_ns()):
+        click.echo(begin_again(cluster, sequencer))
+
+
 @contextmanager
 def _opened(folder: str, sequencer: int | None) -> Iterator[_Open]:
-    from common.errors import Misconfigured, Unavailable
+    from common.values.errors import Misconfigured, Unavailable
     from writebuffer.inspect import open_folder
 
     found, reader = open_folder(folder)
@@ -189,11 +217,12 @@ def _opened(folder: str, sequencer: int | None) -> Iterator[_Open]:
         number = len(reader.places)
         if sequencer is not None and sequencer >= number:
             raise InvalidRequest(
-                f"--sequencer {sequencer}: {found} has {number} sequencers (0..{number - 1})", sequencers=number
+                f"--sequencer {sequencer}: {found} has {counted(number, 'sequencer')} (0..{number - 1})",
+                sequencers=number,
             )
         yield _Open(found, reader, range(number) if sequencer is None else [sequencer])
     except PermissionError as error:
-        raise Misconfigured(f"{error.filename}: {error.strerror}; run this as a user who may read it") from None
+        raise Misconfigured(f"{error.filename}: {error.strerror}; run this command as a user who may read it") from None
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -205,6 +234,7 @@ def _opened(folder: str, sequencer: int | None) -> Iterator[_Open]:
 def _range(reader: "FileReader", place: "Place", from_offset: int | None, to_offset: int | None) -> tuple[int, int]:
     offsets = reader.offsets(place.sequencer)
     first = offsets.first_offset if from_offset is None else from_offset
+    check_within("--from-offset", first, place.sequencer, offsets.next_offset)
     end = offsets.next_offset if to_offset is None else min(to_offset, offsets.next_offset)
     if to_offset is not None and to_offset < first:
         raise InvalidRequest(f"--to-offset {to_offset} is below {first}, the first offset asked for: give a higher one")
@@ -212,7 +242,7 @@ def _range(reader: "FileReader", place: "Place", from_offset: int | None, to_off
 
 
 def _records(cursor: "Cursor", first: int, end: int, limit: int | None) -> Iterator[Any]:
-    from common.ids import Offset
+    from common.values.ids import Offset
 
     cursor.seek(Offset(first))
     left = end - first if limit is None else min(limit, end - first)
@@ -229,7 +259,7 @@ def _data_bytes(log: _Open) -> int:
 
 
 def _verdict(problems: int) -> str:
-    return "all as it was written" if not problems else f"{problems} problem{'' if problems == 1 else 's'}"
+    return "no damage found" if not problems else f"{problems} problem{'' if problems == 1 else 's'}"
 
 
 def _print_json(values: Any, indent: int | None = 1) -> None:

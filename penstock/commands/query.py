@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from common.config import ClusterConfig
-from penstock import datafolder
-from penstock.formats import FORMATS
-from penstock.options import SectionedCommand, namespace_option, settings
+from common.values.config import ClusterConfig
+from penstock.query.formats import FORMATS
+from penstock.terminal.options import SectionedCommand, namespace_option, settings
 
 if TYPE_CHECKING:
-    from penstock.memory_rows import Behind
+    from penstock.query.memory_rows import Behind
+    from penstock.query.query import Explain
 
 
 @click.command(cls=SectionedCommand)
@@ -29,24 +29,36 @@ if TYPE_CHECKING:
     help="How long ingesters may take to answer. [default: 10]",
 )
 @click.option("--stored-only", is_flag=True, help="Read only what is persisted; ask no ingester.")
+@click.option("--explain", "plan", flag_value="EXPLAIN", help="Print the plan instead of the result.")
+@click.option("--explain-analyze", "plan", flag_value="EXPLAIN ANALYZE", help="Run it, and print the plan with times.")
 @settings(ClusterConfig, without=("write_buffer", "sequencers"))
 def command(
-    cluster: ClusterConfig, sql: str, namespace: str, form: str, token: str | None, timeout_s: float, stored_only: bool
+    cluster: ClusterConfig,
+    sql: str,
+    namespace: str,
+    form: str,
+    token: str | None,
+    timeout_s: float,
+    stored_only: bool,
+    plan: "Explain | None",
 ) -> None:
     """Run SQL over what is persisted and what is still in memory.
 
-    SQL is one statement in DuckDB's dialect; the namespace's tables have their measurements' names, a column `time`,
-    and one column for each tag and field.
+    SQL is one SELECT in DuckDB's dialect over the namespace's tables and nothing else. They have their measurements'
+    names, a column `time` (TIMESTAMP_NS, UTC), and one column for each tag and field. SHOW TABLES lists the tables,
+    DESCRIBE cpu the columns of one. Conditions on `time` in a WHERE clause decide which files are opened.
+
+    SQL ignores case and InfluxDB does not: a column whose name differs from an older one's in case only is called
+    "name~2", and a note on stderr says so.
 
     \b
     penstock query "SELECT host, avg(usage_user) FROM cpu GROUP BY host" --namespace metrics
     """
-    from common.token import parse_token
-    from penstock.existing import open_cluster
-    from penstock.query import query
-    from penstock.show import render
+    from common.values.token import parse_token
+    from penstock.cluster.existing import open_cluster
+    from penstock.query.query import query
+    from penstock.query.show import render
 
-    datafolder.require(cluster)
     offsets = parse_token(token) if token else None
     store, joined = open_cluster(cluster)
     rows = query(
@@ -57,14 +69,19 @@ def command(
         token=offsets,
         timeout_s=timeout_s,
         stored_only=stored_only,
+        explain=plan or "",
         on_behind=_warn,
+        on_note=lambda note: click.echo(note, err=True),
     )
-    click.echo(render(rows, form), nl=False)
+    if plan and form == "table":
+        click.echo("\n".join(rows.column("explain_value").to_pylist()))
+    else:
+        click.echo(render(rows, form), nl=False)
 
 
 def _warn(behind: "Behind") -> None:
     click.echo(
         f"sequencer {behind.sequencer} is behind: applied {behind.applied_offset} of {behind.next_offset}; rows may be "
-        "missing (bring --token to wait)",
+        "missing (give --token to wait)",
         err=True,
     )

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from common.config import ClusterConfig
-from common.errors import InvalidRequest
-from common.ids import Offset, SequencerId
-from penstock import datafolder
-from penstock.options import SectionedCommand, settings
+from common.values.config import ClusterConfig
+from common.values.errors import InvalidRequest
+from common.values.ids import Offset, SequencerId
+from penstock.terminal import exit_codes
+from penstock.terminal.offsets import check_within
+from penstock.terminal.options import SectionedCommand, settings
 
 if TYPE_CHECKING:
     from ingester.replay import ReplayReport
@@ -27,33 +28,36 @@ if TYPE_CHECKING:
 def command(
     cluster: ClusterConfig, sequencer: int, from_offset: int, to_offset: int | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Read a sequencer again from an offset and report what it holds.
+    """Read a sequencer again from an offset and report what is in it.
 
-    Reads the write buffer and the manifest, beside a running cluster or without one, and changes nothing.
+    Reads the write buffer and the manifest, beside a running cluster or without one, and changes nothing. Of the files
+    that the manifest names it is checked that they exist and have the size that was written; their content is not
+    read. The exit code is 5 when one does not.
     """
     if not dry_run:
         raise InvalidRequest(
             "replay into a live store is not built yet: rows would have to go through the running ingester. "
-            "Add --dry-run to see what the records hold and how much of it is durable"
+            "Add --dry-run to see what is in the records and how much of it is durable"
         )
     if to_offset is not None and to_offset < from_offset:
         raise InvalidRequest(
             f"--to-offset {to_offset} is below --from-offset {from_offset}: give a higher one, or none for the end now"
         )
-    datafolder.require(cluster)
     report = _read_again(cluster, SequencerId(sequencer), Offset(from_offset), to_offset)
     click.echo(json.dumps(report.to_json()) if as_json else _text(report))
+    if report.files_lost:
+        raise SystemExit(exit_codes.CORRUPT)
 
 
 def _read_again(
     cluster: ClusterConfig, sequencer: SequencerId, from_offset: Offset, to_offset: int | None
 ) -> "ReplayReport":
+    from common.catalog.manifest import manifest
     from common.logs import configure_command
-    from common.objectstore import run
-    from ingester.persist import manifest
+    from common.store.objects import run
     from ingester.replay import dry_run
-    from penstock.existing import open_cluster
-    from penstock.progress import Progress
+    from penstock.cluster.existing import open_cluster
+    from penstock.terminal.progress import Progress
     from writebuffer.connect import connect
 
     configure_command()
@@ -64,20 +68,24 @@ def _read_again(
     try:
         state = run(manifest.load(sequencer), store)
         next_offset = reader.offsets(sequencer).next_offset
+        check_within("--from-offset", from_offset, sequencer, next_offset)
         end = next_offset if to_offset is None else Offset(min(to_offset, next_offset))
-        with Progress("record", total=max(0, end - from_offset)) as progress:
-            return dry_run(reader, state, from_offset, end, progress.advance)
+        with Progress("record", total=end - from_offset) as progress:
+            return dry_run(reader, state, store, from_offset, end, progress.advance)
     finally:
         reader.close()
 
 
 def _text(report: "ReplayReport") -> str:
+    lost = "".join(f"\n  {path}: {difference}" for path, difference in report.files_lost.items())
     return (
         f"sequencer {report.sequencer}: offsets {report.from_offset} to {report.next_offset}, nothing changed\n"
         f"  records            {report.records:>12,}   {report.bytes:,} bytes\n"
         f"  rows               {report.rows:>12,}\n"
         f"    already durable  {report.rows_durable:>12,}   in files of manifest record {report.manifest_number}\n"
+        f"    in lost files    {report.rows_lost:>12,}   in {len(report.files_lost):,} of {report.files:,} files\n"
         f"    not persisted    {report.rows_missing:>12,}   in the buffer and the ingester's memory\n"
         f"    duplicates       {report.rows_duplicate:>12,}   in {report.records_duplicate:,} repeated records\n"
         f"    undecodable      {report.rows_dead:>12,}   in {report.records_dead:,} records"
+        f"{lost}"
     )

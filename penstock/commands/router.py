@@ -4,10 +4,9 @@ import sys
 
 import click
 
-from common.config import ClusterConfig, RetentionConfig, RouterConfig
-from penstock.options import SectionedCommand, settings
-from penstock.shared import require_shared
-from penstock.supervised import stop_with_supervisor
+from common.values.config import ClusterConfig, RetentionConfig, RouterConfig
+from penstock.cluster.process import require_shared, stop_with_supervisor
+from penstock.terminal.options import SectionedCommand, settings
 
 
 @click.command(cls=SectionedCommand)

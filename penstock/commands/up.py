@@ -1,12 +1,13 @@
 """`penstock up`."""
 
 import sys
+from dataclasses import replace
 
 import click
 
-from common.config import ClusterConfig, IngesterConfig, RetentionConfig, RouterConfig
-from penstock.options import SectionedCommand, settings
-from penstock.shared import require_shared
+from common.values.config import ClusterConfig, IngesterConfig, RetentionConfig, RouterConfig
+from penstock.cluster.process import require_shared
+from penstock.terminal.options import SectionedCommand, settings
 
 
 @click.command(cls=SectionedCommand)
@@ -14,45 +15,47 @@ from penstock.shared import require_shared
 def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConfig, retention: RetentionConfig) -> None:
     """Start a cluster on this machine: a router and an ingester for each sequencer.
 
-    Prints the addresses and three commands to try once all are ready. What dies is started again. Ctrl-C stops in
-    order: the router finishes what is in flight, then the ingesters persist what they hold; a second Ctrl-C stops at
-    once, which loses nothing that was acknowledged.
+    Prints the addresses and three commands to try once all are ready. A process that dies is started again.
+
+    Ctrl-C stops in order: the router finishes the requests in flight, then the ingesters persist the rows in their
+    memory. A second Ctrl-C stops at once, which loses nothing that was acknowledged.
     """
     import asyncio
 
-    from common.clock import SystemClock
-    from penstock import datafolder, embedded, ports
-    from penstock.supervisor import Supervisor
-    from penstock.typed import typed_command
+    from common.store.opening import open_store
+    from common.values.clock import SystemClock
+    from penstock.cluster import data_folder as datafolder
+    from penstock.cluster import embedded, ports
+    from penstock.cluster.supervisor import Supervisor
+    from penstock.cluster.welcome import typed_command, welcome
     from writebuffer.connect import connect
 
     require_shared(cluster)
     connect(cluster.write_buffer_url)
-    if (
-        not cluster.data_folder.exists()
-    ):  # no folder is made for ports that are taken; else its holder is the better reason
-        ports.settle(cluster.sequencers, router, ingester)
+    open_store(cluster.store_url)
     clock = SystemClock()
+    if not cluster.data_folder.exists():  # no folder is made for ports in use; where one exists, its holder is named
+        ports.settle(cluster.sequencers, router, ingester)
     with datafolder.held(datafolder.make(cluster), clock.now_ns()):
         router, ingester = ports.settle(cluster.sequencers, router, ingester)
-        _join(cluster, clock.now_ns())
-
-        async def supervise() -> int:
-            stages = embedded.stages(cluster, router, ingester, retention)
-            return await Supervisor(
-                stages, clock, lambda: click.echo(embedded.welcome(cluster, router, ingester, typed_command()))
-            ).run()
-
-        code = asyncio.run(supervise())
+        cluster = _joined(cluster, clock.now_ns())
+        text = welcome(cluster, router, ingester, typed_command())
+        stages = embedded.stages(cluster, router, ingester, retention)
+        code = asyncio.run(Supervisor(stages, clock, lambda: click.echo(text)).run())
     sys.exit(code)
 
 
-def _join(cluster: ClusterConfig, now_ns: int) -> None:
-    """Refuse what every child would refuse, once. A store that is merely away is the children's to wait for."""
-    from common.errors import Unavailable
+def _joined(cluster: ClusterConfig, now_ns: int) -> ClusterConfig:
+    """Refuse once what every child would refuse. The children wait for a store that is away.
+
+    They join this cluster and no other. Otherwise a child that starts again after the data folder was deleted would
+    make a new one.
+    """
     from common.startup import join_cluster
+    from common.values.errors import Unavailable
 
     try:
-        join_cluster(cluster, now_ns)
+        return replace(cluster, cluster_id=join_cluster(cluster, now_ns)[1].cluster_id)
     except Unavailable as error:
         click.echo(f"penstock: {error}", err=True)
+        return cluster

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
-from penstock import exit_codes
-from penstock.options import namespace_option, timeout_option, url_option
+from common.values.shown import counted
+from penstock.terminal import exit_codes
+from penstock.terminal.options import namespace_option, timeout_option, url_option
 
 if TYPE_CHECKING:
-    from penstock.transfer import Outcome
+    from penstock.writing.transfer import Outcome
 
 
 @click.command()
@@ -33,10 +34,10 @@ def command(file: BinaryIO, namespace: str, url: str, precision: str, timeout_s:
     Goes in compressed batches of up to 1 MB, each acknowledged once it is durable. Refused lines are printed with their
     line numbers and reasons, and make the exit code 1; all other lines are stored.
     """
-    from common.clock import SystemClock
-    from penstock.client import WriteClient
-    from penstock.progress import Progress
-    from penstock.transfer import Outcome, RetryNotes, is_gzip, send, unzipped
+    from common.values.clock import SystemClock
+    from penstock.terminal.progress import Progress
+    from penstock.writing.client import WriteClient
+    from penstock.writing.transfer import Outcome, RetryNotes, is_gzip, send, unzipped
 
     outcome = Outcome()
     size = _size(file)
@@ -78,10 +79,15 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
 
     if as_json:
         refused = [{"line": line.line, "reason": line.reason} for line in outcome.refused]
-        figures = {name: getattr(outcome, name) for name in ("rows", "refused_count", "lines", "bytes", "batches")}
+        figures = {
+            name: getattr(outcome, name)
+            for name in ("rows", "refused_count", "dropped_count", "lines", "bytes", "batches")
+        }
         click.echo(json.dumps({**figures, "refused": refused, "token": outcome.token}))
         return
     refused_rows = f", {outcome.refused_count:,} refused" if outcome.refused_count else ""
-    click.echo(f"{outcome.rows:,} rows written{refused_rows}; {outcome.lines:,} lines read")
+    left_out = f", {counted(outcome.dropped_count, 'field')} left out" if outcome.dropped_count else ""
+    rows, lines = counted(outcome.rows, "row"), counted(outcome.lines, "line")
+    click.echo(f"{rows} written{refused_rows}{left_out}; {lines} read")
     if outcome.token:
         click.echo(f"write token {outcome.token}")

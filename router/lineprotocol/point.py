@@ -1,9 +1,9 @@
 """What one line of line protocol says, and why a line is refused."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from common.schema import ColumnType
+from common.values.schema import ColumnType
 
 FieldValue = tuple[ColumnType, float | int | str | bool]
 """A field's type and its value: FLOAT float, INTEGER and UNSIGNED int, STRING str, BOOLEAN bool."""
@@ -23,12 +23,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One line. `fields` has at least one; `time_ns` is None when the line names no time."""
+    """One line. fields: at least one. time_ns: None when the line names no time. dropped: reserved names whose fields
+    were left out."""
 
     table: str
     tags: Tags
     fields: Fields
     time_ns: int | None
+    dropped: Sequence[str] = ()
 
 
 class LineError(Exception):

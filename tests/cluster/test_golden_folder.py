@@ -7,10 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from common.ids import SequencerId
-from common.names import path_component
-from common.objectstore import open_store
-from penstock.query import query
+from common.catalog.paths import path_component
+from common.store.opening import open_store
+from common.values.ids import SequencerId
+from penstock.query.query import query
 from tests.support.golden_folder import NAMESPACE, SEQUENCERS, TABLES
 from tests.support.process_cluster import CALM, ProcessCluster
 from tests.support.wait import wait_until

@@ -1,4 +1,4 @@
-"""`penstock replay --dry-run` beside a live cluster: the counts a reader of the log finds, and nothing changed."""
+"""`penstock replay --dry-run` while a cluster runs: the counts a reader of the log finds, and nothing changed."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 from common import entry
-from common.ids import SequencerId
+from common.values.ids import SequencerId
 from tests.support.process_cluster import CALM, ProcessCluster
 from tests.support.wait import wait_until
 from writebuffer.connect import connect
@@ -28,7 +28,7 @@ def test_a_dry_run_reports_what_the_log_holds_and_changes_nothing(tmp_path: Path
                 assert done.status == 204
         wait_until(lambda: cluster.get("ingester-0", "/status")["applied_offset"], holds=lambda at: at == 5)
         reader = connect(f"file://{cluster.data}/log").open_reader()
-        found = reader.reader(SequencerId(0)).poll(100, 1 << 24, 1.0).records
+        found = reader.cursor(SequencerId(0)).poll(100, 1 << 24, 1.0).records
         before = files(cluster.data)
         for start in (0, 2, 5):
             command = [sys.executable, "-m", "penstock", "replay", "--data", str(cluster.data), "--sequencer", "0"]

@@ -19,8 +19,8 @@ from writebuffer.connect import connect
 
 RUN = """
 import json, sys
-from common.config import ClusterConfig, RetentionConfig, RouterConfig
-from common.errors import PenstockError
+from common.values.config import ClusterConfig, RetentionConfig, RouterConfig
+from common.values.errors import PenstockError
 from router.main import run
 try:
     cluster, config = ClusterConfig(**json.loads(sys.argv[1])), RouterConfig(**json.loads(sys.argv[2]))
@@ -31,7 +31,7 @@ except PenstockError as error:
 
 
 DYING = """
-from common.errors import DataCorrupt
+from common.values.errors import DataCorrupt
 from writebuffer.errors import WriterDied
 from writebuffer.file.writer import FileWriter
 
@@ -87,7 +87,7 @@ def values_in(data: Path) -> list[float]:
     reader = connect(f"file://{data}/log").open_reader()
     values = []
     for sequencer in reader.sequencers():
-        cursor = reader.reader(sequencer)
+        cursor = reader.cursor(sequencer)
         while records := cursor.poll(1000, 10_000_000, 0).records:
             values += [
                 value
@@ -141,7 +141,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, processes: list[RouterPro
     processes.append(router)
     with socket.create_connection(("127.0.0.1", router.port)) as stalled:
         stalled.sendall(b"POST /api/v2/write?bucket=ns HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nm f")
-        wait_until(lambda: in_flight_bytes(router), holds=lambda held: held == 3)
+        wait_until(lambda: in_flight_bytes(router), holds=lambda held: held == 9)
         router.process.send_signal(signal.SIGTERM)
         wait_until(lambda: accepts(router.port), holds=lambda accepting: not accepting)
         assert router.process.poll() is None
@@ -151,7 +151,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, processes: list[RouterPro
 
 
 def test_a_parse_does_not_hold_the_stop_up(tmp_path: Path, processes: list[RouterProcess]) -> None:
-    """SIGTERM while a body is parsed that takes far longer than the shutdown timeout: its writer is told to come back,
+    """SIGTERM while a body is parsed that takes far longer than the shutdown timeout: its writer is asked to come back,
     and the process is gone soon after the timeout, in order."""
     body = b"t a=1\n" * 4_000_000
     router = RouterProcess(
@@ -175,7 +175,7 @@ def test_a_parse_does_not_hold_the_stop_up(tmp_path: Path, processes: list[Route
 def test_a_router_whose_writer_is_gone_ends_with_its_error(
     tmp_path: Path, processes: list[RouterProcess], kind: str
 ) -> None:
-    """A write buffer that takes nothing any more ends the process, so that whoever supervises it starts another."""
+    """A write buffer that accepts no more appends ends the process, so that its supervisor starts another."""
     router = RouterProcess(tmp_path, DYING.format(kind=kind)).await_ready()
     processes.append(router)
     assert router.request("POST", "/api/v2/write?bucket=ns", b"m f=1") in (500, 503)
@@ -199,10 +199,10 @@ def accepts(port: int) -> bool:
 
 def test_a_port_in_use_is_said_with_the_option_that_changes_it(tmp_path: Path, processes: list[RouterProcess]) -> None:
     """Another listener on the port: the process exits, naming port and option, and has not touched the log."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        router = RouterProcess(tmp_path, port=taken.getsockname()[1])
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        router = RouterProcess(tmp_path, port=occupied.getsockname()[1])
         processes.append(router)
         code, said = router.await_end()
     assert code == 1

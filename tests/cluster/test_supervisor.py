@@ -12,9 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from common.config import ClusterConfig
-from common.errors import Misconfigured
-from penstock import datafolder
+from common.values.config import ClusterConfig
+from common.values.errors import Misconfigured
+from penstock.cluster import data_folder as datafolder
+from penstock.terminal import exit_codes
 from tests.support.ports import free_ports
 from tests.support.wait import wait_until
 
@@ -74,7 +75,7 @@ class StubCluster:
         return self.process.wait(timeout=30)
 
     def end(self) -> None:
-        """Leave nobody behind, whatever the test did."""
+        """Leave no process running, also after a failed test."""
         pids = [pid for _, pid in self.notes("started")]
         if self.process is not None:
             self.process.kill()
@@ -131,7 +132,7 @@ def test_a_child_that_was_killed_is_started_again(cluster: StubCluster) -> None:
 
 
 def test_children_stop_when_the_supervisor_is_killed(cluster: StubCluster) -> None:
-    """SIGKILL of the supervisor leaves nobody behind: each child sees its stdin end and stops in order."""
+    """SIGKILL of the supervisor leaves no process running: each child sees its stdin end and stops in order."""
     cluster.start_ready()
     pids = [pid for _, pid in cluster.notes("started")]
     cluster.signal(signal.SIGKILL)
@@ -189,13 +190,24 @@ def test_a_child_on_its_way_back_is_not_started_after_a_stop(cluster: StubCluste
     assert [name for name, _ in cluster.notes("started")].count("ingester-0") == 1
 
 
+@pytest.mark.parametrize("code", [exit_codes.UNAVAILABLE, exit_codes.FENCED, exit_codes.CORRUPT])
+def test_a_stop_while_a_child_keeps_failing_ends_with_its_code(cluster: StubCluster, code: int) -> None:
+    """A child that waits for its restart after an error did not stop in order: a script must not read success."""
+    cluster.specs["ingester-0"]["fails"] = code
+    cluster.start_ready()
+    os.kill(cluster.pid("ingester-0"), signal.SIGUSR1)
+    wait_until(lambda: f"ingester-0 exited with {code}" in cluster.log, what="the failure")
+    cluster.signal(signal.SIGTERM)
+    assert cluster.wait() == code, cluster.log
+
+
 def test_a_second_ctrl_c_kills_at_once(cluster: StubCluster) -> None:
-    """Who asks twice does not wait for a child that will not stop."""
+    """A second signal does not wait for a child that will not stop."""
     for spec in cluster.specs.values():
         spec["deaf"] = True
     cluster.start_ready()
     cluster.signal(signal.SIGINT)
-    wait_until(lambda: "once more kills at once" in cluster.log, what="the first signal")
+    wait_until(lambda: "a second signal kills all at once" in cluster.log, what="the first signal")
     cluster.signal(signal.SIGINT)
     assert cluster.wait() == 130
     assert not any(alive(pid) for _, pid in cluster.notes("started"))

@@ -1,10 +1,5 @@
 """A real `penstock up` that is killed: its router and ingester stop in order by themselves."""
 
-import os
-import re
-import signal
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,54 +8,16 @@ import duckdb
 import psutil
 import pytest
 
-from common.ids import SequencerId
-from common.objectstore import open_store, run
-from common.token import parse_token
-from ingester.persist import manifest
-from penstock.query import query
+from common.catalog.manifest import manifest
+from common.store.objects import run
+from common.store.opening import open_store
+from common.values.ids import SequencerId
+from common.values.token import parse_token
+from penstock.query.query import query
+from tests.support.up_process import Up
 from tests.support.wait import wait_until
 
-ROOT = Path(__file__).parents[2]
 LINE = b"weather,city=Basel temperature=21.5 1700000000000000000"
-
-
-class Up:
-    """`penstock up` with one sequencer; its log goes to a pipe that nobody reads after the kill."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "data"
-        self.output = folder / "stdout"
-        arguments = ["--data", str(self.data), "--sequencers", "1"]
-        for option in ("--port", "--http-port", "--flight-port"):
-            arguments += [option, "0"]
-        with self.output.open("wb") as output, (folder / "stderr").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "penstock", "up", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=log,
-                cwd=ROOT,
-            )
-        self.children: list[psutil.Process] = []
-
-    def wait_ready(self) -> str:
-        """The router's URL."""
-        text = wait_until(self.output.read_text, holds=lambda text: "penstock is ready" in text, timeout_s=60)
-        self.children = psutil.Process(self.process.pid).children(recursive=True)
-        assert len(self.children) >= 2
-        found = re.search(r"router +(http://\S+)", text)
-        assert found is not None
-        return found[1]
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def end(self) -> None:
-        """Leave nobody behind, whatever the test did."""
-        self.kill()
-        for child in filter(psutil.Process.is_running, self.children):
-            os.kill(child.pid, signal.SIGKILL)
 
 
 @pytest.fixture

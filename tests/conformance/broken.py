@@ -1,7 +1,8 @@
 """Backends that break the contract on purpose, one rule each: `broken:NAME`, of the memory, file or example backend.
 
-Each is a backend with a fault (faulty.py) whose `group` is the one that has to catch it, by the tests and for the
-reasons of `caught_by`. `broken:nothing:BASE` is the twin without a fault.
+"gapped" is the example with gaps (tests/support/gapped_buffer.py). Each is a backend with a fault (faulty.py) whose
+`group` is the one that has to catch it, by the tests and for the reasons of `caught_by`. `broken:nothing:BASE` is the
+twin without a fault.
 """
 
 import inspect
@@ -10,6 +11,7 @@ from typing import Any
 from docs.examples.sqlite_buffer import SqliteBackend
 from tests.conformance import broken_buffers, broken_reads, broken_writes
 from tests.conformance.faulty import Fault
+from tests.support.gapped_buffer import GappedBackend
 from writebuffer.file.proving import ProofBackend
 from writebuffer.memory import MemoryBackend
 
@@ -38,6 +40,8 @@ def from_url(url: str) -> Any:
     backend: Any
     if base == "sqlite":
         backend = SqliteBackend(f"sqlite://{path}")
+    elif base == "gapped":
+        backend = GappedBackend(f"sqlite://{path}")
     elif base == "file":
         backend = ProofBackend(path)
     else:
@@ -51,8 +55,8 @@ def _broken(fault: Fault, backend: Any, url: str) -> Any:
 
     def open_broken_reader() -> Any:
         reader = open_reader()
-        open_cursor = reader.reader
-        reader.reader = lambda sequencer: fault.break_into(open_cursor(sequencer))
+        open_cursor = reader.cursor
+        reader.cursor = lambda sequencer: fault.break_into(open_cursor(sequencer))
         return fault.break_into(reader)
 
     backend.beside = lambda name: from_url(f"{url}-{name}")

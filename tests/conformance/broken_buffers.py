@@ -5,8 +5,8 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
 
-from common.errors import Forked, PenstockError
-from common.ids import Offset, SequencerId
+from common.values.errors import Forked, PenstockError
+from common.values.ids import Offset, SequencerId
 from docs.examples.sqlite_buffer import SqliteFile
 from tests.conformance.faulty import Fault, then
 from writebuffer.contract import Appended, Batch, Durable, Offsets, SeekableByTime
@@ -69,7 +69,7 @@ class LosesItsIdentityOnOpeningAgain(Fault):
 
 class KeepsItsIdentityWhenMadeAgain(Fault):
     group = "identity"
-    caught_by = {"test_a_buffer_made_again_has_another_identity": "deleted and made again kept its identity"}
+    caught_by = {"test_a_recreated_buffer_has_another_identity": "deleted and created again kept its identity"}
 
     def on_identity(self, reader: Any, identity: Any, sequencer: SequencerId) -> str:
         return f"{self.backend.url}-{sequencer}"
@@ -78,7 +78,7 @@ class KeepsItsIdentityWhenMadeAgain(Fault):
 class GoesOnInWhatWasMadeAgain(Fault):
     group = "identity"
     caught_by = {
-        "test_an_old_writer_is_told_that_the_stream_was_made_again": "deleted and made again: None",
+        "test_an_old_writer_fails_after_the_stream_was_recreated": "deleted and created again, got None",
     }
 
     def on_append(self, writer: Any, append: Any, *call: Any) -> "Future[Appended]":
@@ -93,8 +93,8 @@ class IsSilentOnceDeleted(Fault):
     group = "identity"
     hangs = True
     caught_by = {
-        "test_an_old_cursor_is_told_that_the_buffer_was_deleted": "went by without Forked",
-        "test_an_old_reader_is_told_that_the_buffer_was_deleted": "went by without Forked",
+        "test_an_old_cursor_fails_after_the_buffer_was_deleted": "no call raised Forked",
+        "test_an_old_reader_fails_after_the_buffer_was_deleted": "no call raised Forked",
     }
 
     def on_poll(self, cursor: Any, poll: Any, *limits: Any) -> Batch:
@@ -124,6 +124,19 @@ class DeclaresAPowerItLacks(Fault):
         backend.powers = backend.powers | {Durable}
 
 
+class LeavesOffsetsOut(Fault):
+    group = "offsets"
+    base = "sqlite"
+    caught_by = {"test_offsets_are_dense": "append_many of 500 records after 20 resolved to"}
+
+    def on_append(self, writer: Any, append: Any, *call: Any) -> "Future[Appended]":
+        future: Future[Appended] = append(*call)
+        future.exception()
+        with closing(SqliteFile("", self.backend._path)) as file, file.transaction() as db:
+            db.execute("UPDATE stream SET next_offset = next_offset + 1")
+        return future
+
+
 class OffersAPowerUndeclared(Fault):
     group = "powers"
     caught_by = {
@@ -144,7 +157,7 @@ class AcknowledgesWhatOnlyItsProcessHolds(Fault):
     }
 
     def on_append(self, writer: Any, append: Any, sequencer: SequencerId, record: Record) -> "Future[Appended]":
-        """Written in groups of a hundred, and never the newest hundred; each is told its offset at once."""
+        """Written in groups of a hundred, and never the newest hundred; each future resolves at once."""
         kept = writer.__dict__.setdefault("kept", [])
         if not hasattr(writer, "at"):
             writer.at = self.backend.open_reader().offsets(sequencer).next_offset
@@ -162,8 +175,8 @@ class AcknowledgesWhatOnlyItsProcessHolds(Fault):
 class StartsAtOne(Fault):
     group = "offsets"
     caught_by = {
-        "test_writers_and_readers_agree": "stand at other offsets than their futures told",
-        "test_next_is_one_past_the_newest": "the newest record was appended at 1, next offset was told as 1",
+        "test_writers_and_readers_agree": "read at other offsets than their futures resolved to",
+        "test_next_is_one_past_the_newest": "the newest record is at 1, so next offset must be 2, got 1",
     }
 
     def on_append(self, writer: Any, append: Any, *call: Any) -> "Future[Appended]":

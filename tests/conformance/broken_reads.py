@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from common.ids import Offset, SequencerId
+from common.values.ids import Offset, SequencerId
 from tests.conformance.faulty import Fault
 from writebuffer.contract import Batch, Offsets
 from writebuffer.errors import OffsetInFuture, OffsetTrimmed
+from writebuffer.reading import StreamState
 from writebuffer.record import Record
 
 BIG = 2**40
@@ -56,7 +57,7 @@ class SharesItsPositionBetweenCursors(Fault):
     hangs = True
     caught_by = {"test_cursors_of_one_reader_share_nothing": "only 2 of 3 durable records came"}
 
-    def on_reader(self, reader: Any, open_cursor: Any, sequencer: SequencerId) -> Any:
+    def on_cursor(self, reader: Any, open_cursor: Any, sequencer: SequencerId) -> Any:
         if not hasattr(reader, "only_cursor"):
             reader.only_cursor = open_cursor(sequencer)
         return reader.only_cursor
@@ -92,7 +93,7 @@ class LosesTheTraceContext(Fault):
 class MovesTheCursorOnAFailedPoll(Fault):
     group = "trim"
     hangs = True
-    caught_by = {"test_a_cursor_behind_a_trim_is_told_and_goes_on_once_sought": "DID NOT RAISE OffsetTrimmed"}
+    caught_by = {"test_a_cursor_below_a_trim_raises_and_goes_on_after_a_seek": "DID NOT RAISE OffsetTrimmed"}
 
     def on_poll(self, cursor: Any, poll: Any, *limits: Any) -> Batch:
         try:
@@ -107,7 +108,7 @@ class JumpsOverWhatWasTrimmed(Fault):
     group = "trim"
     hangs = True
     caught_by = {
-        "test_a_cursor_behind_a_trim_is_told_and_goes_on_once_sought": "DID NOT RAISE OffsetTrimmed",
+        "test_a_cursor_below_a_trim_raises_and_goes_on_after_a_seek": "DID NOT RAISE OffsetTrimmed",
         "test_a_cursor_in_the_middle_of_what_was_trimmed_skips_nothing": "records were skipped without OffsetTrimmed",
     }
 
@@ -151,6 +152,35 @@ class RefusesASeekToNext(Fault):
         seek(offset)
 
 
+class StopsAtAGap(Fault):
+    group = "seek"
+    base = "gapped"
+    hangs = True
+    caught_by = {"test_every_offset_from_first_to_next_may_be_sought": "of 8 durable records came"}
+
+    def on_poll(self, cursor: Any, poll: Any, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
+        asked = cursor._offset
+        batch: Batch = poll(max_records, max_bytes, timeout_s)
+        if batch.records and batch.records[0].offset > asked:
+            cursor.seek(asked)
+            return Batch((), asked)
+        return batch
+
+
+class CallsAGapTrimmed(Fault):
+    group = "trim"
+    base = "gapped"
+    caught_by = {
+        "test_a_cursor_is_not_trimmed_where_it_has_read_all_that_was": "the next record is at 1, but: sequencer 0"
+    }
+
+    def on_look(self, reader: Any, look: Any, sequencer: SequencerId) -> StreamState:
+        """Takes the oldest record's offset for the first one."""
+        state: StreamState = look(sequencer)
+        oldest = next(iter(reader._streams[sequencer].read(Offset(0), 1)), None)
+        return state._replace(first_offset=oldest.offset if oldest else state.next_offset)
+
+
 class SkipsWhatItCannotDo(Fault):
     group = "seek"
     caught_by = {"test_seeking_forward_and_backward": "it was skipped from within (seek is not implemented)"}
@@ -188,12 +218,32 @@ class WakesOnlyAtTheTimeout(Fault):
         return batch
 
 
-class ReturnsBeforeItsTimeout(Fault):
+class OverflowsOnAnEndlessPoll(Fault):
     group = "waking"
-    caught_by = {"test_a_poll_waits_as_long_as_it_was_told": "its caller spins"}
+    caught_by = {"test_a_poll_may_be_given_any_time": "OverflowError"}
 
     def on_poll(self, cursor: Any, poll: Any, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
-        batch: Batch = poll(max_records, max_bytes, timeout_s / 10)
+        if timeout_s is not None and timeout_s > threading.TIMEOUT_MAX:
+            raise OverflowError("timestamp out of range for platform time_t")
+        batch: Batch = poll(max_records, max_bytes, timeout_s)
+        return batch
+
+
+class PollsWithoutANumberOfSeconds(Fault):
+    group = "waking"
+    caught_by = {"test_a_poll_without_a_number_of_seconds_is_refused": "DID NOT RAISE InvalidRequest"}
+
+    def on_poll(self, cursor: Any, poll: Any, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
+        batch: Batch = poll(max_records, max_bytes, timeout_s if timeout_s == timeout_s and timeout_s else 0.0)
+        return batch
+
+
+class ReturnsBeforeItsTimeout(Fault):
+    group = "waking"
+    caught_by = {"test_a_poll_waits_for_its_timeout": "its caller spins"}
+
+    def on_poll(self, cursor: Any, poll: Any, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
+        batch: Batch = poll(max_records, max_bytes, timeout_s and timeout_s / 10)
         return batch
 
 
@@ -201,7 +251,7 @@ class CountsNextTooHigh(Fault):
     group = "lag"
     hangs = True
     caught_by = {
-        "test_lag_is_exact_after_each_append_and_poll": "the newest record stands at 2, next offset was told as 4",
+        "test_lag_is_exact_after_each_append_and_poll": "the newest record is at 2, so next offset must be 3, got 4",
     }
 
     def on_offsets(self, reader: Any, offsets: Any, sequencer: SequencerId) -> Offsets:
@@ -225,4 +275,4 @@ class FindsTheNewestOfEqualTimes(Fault):
 
 
 def _without_trace(record: Record) -> Record:
-    return Record.of(replace(record.headers, trace_parent=""), record.payload)
+    return Record.of(record.headers._replace(trace_parent=""), record.payload)

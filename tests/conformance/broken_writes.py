@@ -1,13 +1,13 @@
 """Writers that break the contract on purpose (broken.py)."""
 
+import math
 import threading
 import time
-from concurrent.futures import Future
-from dataclasses import replace
+from concurrent.futures import Future, wait
 from typing import Any
 
-from common.errors import Unavailable
-from common.ids import Offset, SequencerId
+from common.values.errors import Unavailable
+from common.values.ids import Offset, SequencerId
 from tests.conformance.faulty import Fault, pass_on, then
 from writebuffer.contract import Appended
 from writebuffer.errors import WriterDied
@@ -53,7 +53,7 @@ class ReturnsWhatIsNotDurable(Fault):
 
 class TellsTheServersTime(Fault):
     group = "headers"
-    caught_by = {"test_append_time_is_the_records_own": "the future told the append time"}
+    caught_by = {"test_append_time_is_the_records_own": "the future has the append time"}
 
     def on_append(self, writer: Any, append: Any, *call: Any) -> "Future[Appended]":
         return then(append(*call), lambda appended: Appended(appended.offset, time.time_ns()))
@@ -61,7 +61,7 @@ class TellsTheServersTime(Fault):
 
 class DropsLargePayloads(Fault):
     group = "batching"
-    caught_by = {"test_records_of_every_size_come_back": "records came back in other sizes"}
+    caught_by = {"test_records_of_every_size_come_back": "records were read with other sizes"}
 
     def on_append(self, writer: Any, append: Any, sequencer: SequencerId, record: Record) -> "Future[Appended]":
         kept = record if len(record) < 70_000 else Record(record.header_block, b"")
@@ -106,7 +106,7 @@ class ResolvesLaterAppendsFirst(Fault):
 class ReordersTheAppendsOfOneWriter(Fault):
     group = "one_stream"
     caught_by = {
-        "test_append_many_keeps_the_order_of_its_records": "stand in another order",
+        "test_append_many_keeps_the_order_of_its_records": "read in another order",
         "test_append_and_append_many_in_turn_keep_the_order_of_the_calls": "another order than that of the calls",
     }
 
@@ -141,6 +141,56 @@ class RefusesAFlushWithoutTime(Fault):
         flush(timeout_s)
 
 
+class OverflowsOnAnEndlessFlush(Fault):
+    group = "closing"
+    caught_by = {"test_a_flush_may_be_given_any_time": "OverflowError"}
+
+    def on_flush(self, writer: Any, flush: Any, timeout_s: float) -> None:
+        if timeout_s is not None and timeout_s > threading.TIMEOUT_MAX:
+            raise OverflowError("timestamp too large to convert to C _PyTime_t")
+        flush(timeout_s)
+
+
+class FlushesWithoutANumberOfSeconds(Fault):
+    group = "closing"
+    caught_by = {"test_a_flush_without_a_number_of_seconds_is_refused": "DID NOT RAISE InvalidRequest"}
+
+    def on_flush(self, writer: Any, flush: Any, timeout_s: float) -> None:
+        flush(timeout_s if timeout_s == timeout_s and timeout_s is not None else 0.0)
+
+
+class ClosesOneSequencerAfterTheOther(Fault):
+    group = "closing"
+    hangs = True
+    caught_by = {"test_sequencers_that_hang_hold_a_close_up_once": "1 of 1 futures neither resolved nor failed"}
+
+    def on_append(self, writer: Any, append: Any, *call: Any) -> "Future[Appended]":
+        future: Future[Appended] = append(*call)
+        writer.__dict__.setdefault("futures", []).append(future)
+        return future
+
+    def on_close(self, writer: Any, close: Any) -> None:
+        if hasattr(writer, "futures"):
+            for future in writer.futures[-len(writer.sequencers()) :]:
+                wait([future], 0.2)
+        close()
+
+
+class FlushesOnAfterItWasClosed(Fault):
+    group = "closing"
+    hangs = True
+    caught_by = {
+        "test_a_flush_of_any_length_ends_when_its_writer_is_closed": "1 of 1 futures neither resolved nor failed",
+    }
+
+    def on_flush(self, writer: Any, flush: Any, timeout_s: float) -> None:
+        try:
+            flush(timeout_s)
+        finally:
+            if timeout_s == math.inf and any(stream.holding for stream in writer._streams):
+                threading.Event().wait(10 * 60)
+
+
 class HangsFuturesOnClose(Fault):
     group = "closing"
     hangs = True
@@ -165,8 +215,8 @@ class AcceptsAnUnknownSequencer(Fault):
 class TakesALateRecordForARepeat(Fault):
     group = "duplicates"
     caught_by = {
-        "test_sequences_may_come_out_of_order": "resolved to an offset at which its record does not stand",
-        "test_a_repeat_behind_later_records_is_one_or_says_so": "an offset at which its record does not stand",
+        "test_sequences_may_come_out_of_order": "not those that the futures resolved to",
+        "test_a_repeat_after_later_records_is_one_or_says_so": "not those that the futures resolved to",
     }
 
     def on_append(self, writer: Any, append: Any, sequencer: SequencerId, record: Record) -> "Future[Appended]":
@@ -186,7 +236,7 @@ class TakesALateRecordForARepeat(Fault):
 class TellsARepeatAnotherPlace(Fault):
     group = "faults"
     caught_by = {
-        "test_what_is_sent_again_after_a_lost_acknowledgement_stands": "an offset at which its record does not stand"
+        "test_what_is_sent_again_after_a_lost_acknowledgement_exists": "an offset at which its record is not read"
     }
 
     def on_append(self, writer: Any, append: Any, sequencer: SequencerId, record: Record) -> "Future[Appended]":
@@ -215,7 +265,7 @@ class HangsWhenItsThreadDies(Fault):
 class SaysOfWhatMayStandThatItDoesNot(Fault):
     group = "dead_threads"
     base = "file"
-    caught_by = {"test_what_is_under_way_fails_when_the_thread_dies": "of records that may stand it was said"}
+    caught_by = {"test_what_is_under_way_fails_when_the_thread_dies": "each must fail with written='unknown', got"}
 
     def on_append(self, writer: Any, append: Any, *call: Any) -> "Future[Appended]":
         return then(append(*call), change_error=self._not_written)
@@ -223,9 +273,9 @@ class SaysOfWhatMayStandThatItDoesNot(Fault):
     def _not_written(self, error: BaseException) -> BaseException:
         if not isinstance(error, WriterDied):
             return error
-        told = WriterDied(str(error), written="no")
-        told.__cause__ = error.__cause__
-        return told
+        changed = WriterDied(str(error), written="no")
+        changed.__cause__ = error.__cause__
+        return changed
 
 
 class LosesARecordBetweenThreads(Fault):
@@ -237,7 +287,7 @@ class LosesARecordBetweenThreads(Fault):
 
     def on_append(self, writer: Any, append: Any, sequencer: SequencerId, record: Record) -> "Future[Appended]":
         if threading.current_thread() is not threading.main_thread() and record.headers.producer_sequence == 150:
-            future: Future[Appended] = append(sequencer, Record.of(replace(record.headers, producer_sequence=151), b""))
+            future: Future[Appended] = append(sequencer, Record.of(record.headers._replace(producer_sequence=151), b""))
             return future
         other: Future[Appended] = append(sequencer, record)
         return other

@@ -1,6 +1,6 @@
-"""What breaks a backend on purpose: calls of it are wrapped, and told wrong.
+"""What breaks a backend on purpose: its calls are wrapped, and their arguments or results changed.
 
-`on_poll(cursor, poll, ...)` of a fault stands before the cursor's own `poll`, and so for every other name.
+`on_poll(cursor, poll, ...)` of a fault is called in place of the cursor's own `poll`, and so for every other name.
 """
 
 import inspect

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.proof import FAILED, NOT_RUN, PASSED, Case, Suite
+from penstock.buffers.conformance import FAILED, NOT_RUN, PASSED, Case, Suite
 from tests.conformance.broken import FAULTS, url_of
 from tests.support.figures import record_figure
 from writebuffer.conformance.subject import Subject
@@ -25,7 +25,7 @@ ACCIDENT = re.compile(r"\b(TypeError|AttributeError|NameError|UnboundLocalError)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("broken")
     yield folder
-    assert list(folder.iterdir()) == [], "the suite left something behind"
+    assert list(folder.iterdir()) == [], "the suite left files"
 
 
 @cache

@@ -1,5 +1,5 @@
-"""The suite's processes of their own: they open the buffer that is proven, passwords included, and tell only what they
-are to tell."""
+"""The suite's processes of their own: they open the buffer that is proven, passwords included, and print only
+their own lines."""
 
 import json
 import subprocess
@@ -61,7 +61,7 @@ def test_a_server_with_a_password_is_proven(guarded: RedisServer) -> None:
     cases = [case for group in report["groups"] for case in group["cases"]]
     assert [(case["name"], case["reason"]) for case in cases if case["outcome"] == "failed"] == []
     not_run = [case["reason"] for case in cases if case["outcome"] == "not run"]
-    assert not_run == ["the URL given holds a secret, which `url` does not tell"]
+    assert not_run == ["the URL given holds a secret, which `url` does not show"]
     assert {group["group"] for group in report["groups"]} == set(OPENED_AGAIN)
     assert QUOTED not in found.stdout + found.stderr
     assert PASSWORD not in found.stdout + found.stderr
@@ -69,7 +69,7 @@ def test_a_server_with_a_password_is_proven(guarded: RedisServer) -> None:
         assert client.keys() == []
 
 
-def test_a_child_tells_its_lines_and_nothing_of_its_backends(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_child_prints_its_lines_and_nothing_of_a_backend(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What a backend prints or logs comes on standard error; a log line names the process."""
     subject = Subject(f"talkative:{tmp_path}/log", f"{__name__}:Talkative")
     backend = subject.beside("proof")
@@ -78,8 +78,8 @@ def test_a_child_tells_its_lines_and_nothing_of_its_backends(tmp_path: Path, cap
     sent = records(range(3))
     offsets = [writer.append(writer.sequencers()[0], one).result(10).offset for one in sent]
     writer.close()
-    told = Child(subject, "read", "proof").rest_of_lines()
-    assert told == [line_of(offset, one) for offset, one in zip(offsets, sent, strict=True)]
+    printed = Child(subject, "read", "proof").rest_of_lines()
+    assert printed == [line_of(offset, one) for offset, one in zip(offsets, sent, strict=True)]
     said = capfd.readouterr().err
     assert "1 2 3\n" in said
     assert "process=conformance-read" in said

@@ -5,7 +5,7 @@ import uuid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.ids import Offset
+from common.values.ids import Offset
 from tests.support.redis_buffer import ONE
 from writebuffer.record import Record, RecordHeaders
 from writebuffer.redis import RedisBackend
@@ -36,7 +36,7 @@ def as_record(sent: Sent) -> Record:
 
 @settings(max_examples=60)
 @given(batches, st.integers(0, 30), st.integers(-12, 45))
-def test_what_was_sent_stands_once_and_is_found_by_time(
+def test_what_was_sent_is_stored_once_and_is_found_by_time(
     redis_url: str, appended: list[list[Sent]], trimmed: int, time_ns: int
 ) -> None:
     """Each producer's sequence has one offset, that of its first arrival; offsets are dense; time finds the first."""
@@ -55,11 +55,11 @@ def test_what_was_sent_stands_once_and_is_found_by_time(
     assert reader.offsets(ONE).next_offset == len(times)
     first = min(trimmed, len(times))
     assert reader.trim(ONE, Offset(trimmed)) == first
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     found = [one.record.headers for one in cursor.poll(1000, 2**20, 0).records]
-    standing = {offset: key for key, offset in offsets.items()}
+    stored = {offset: key for key, offset in offsets.items()}
     assert [(one.producer_id[0], one.producer_sequence) for one in found] == [
-        standing[offset] for offset in range(first, len(times))
+        stored[offset] for offset in range(first, len(times))
     ]
     cursor.seek_to_time(time_ns)
     expected = next((offset for offset in range(first, len(times)) if times[offset] >= time_ns), len(times))

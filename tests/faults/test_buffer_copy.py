@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from common.errors import PenstockError
-from common.ids import Offset, SequencerId
+from common.values.errors import PenstockError
+from common.values.ids import Offset, SequencerId
 from penstock.cli import cli
 from tests.support.buffer_records import read_all, record
 from tests.support.campaign import campaign
@@ -34,7 +34,7 @@ ONE = SequencerId(0)
 Urls = Callable[[str], str]
 
 SLOW = """
-from penstock import buffer_copy
+from penstock.buffers import copy as buffer_copy
 from penstock.cli import main
 
 buffer_copy.POLL_RECORDS = 3
@@ -87,7 +87,7 @@ def bare(found: list[tuple[int, Any]]) -> list[Any]:
 
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
 def test_records_go_from_any_buffer_to_any_other(urls: Urls, source: str, destination: str) -> None:
-    """Byte for byte, in order; the report tells which offsets became which, and `info` shows the same."""
+    """Byte for byte, in order; the report says which offsets became which, and `info` shows the same."""
     source, destination = urls(source), urls(destination)
     there = made(source, 300, 0, 50)
     begun = run("copy", source, destination, "--sequencer", 0, "--from-offset", 20, "--to-offset", 120)
@@ -127,7 +127,7 @@ def test_records_go_from_any_buffer_to_any_other(urls: Urls, source: str, destin
 
 @pytest.mark.parametrize("kind", ["redis", "kafka"])
 def test_a_copy_goes_on_although_its_source_was_trimmed(urls: Urls, kind: str) -> None:
-    """What is there no more was copied: the same command brings the rest, told its first offset or not."""
+    """What was trimmed had been copied: the same command copies the rest, with or without --from-offset."""
     source = urls(kind)
     there = made(source, 300)
     whole = bare(read_all(there))
@@ -145,7 +145,7 @@ def test_a_copy_goes_on_although_its_source_was_trimmed(urls: Urls, kind: str) -
     trimmer.trim(ONE, Offset(300))
     result = CliRunner().invoke(cli, ["buffer", "copy", source, next(iter(begun)), "--sequencer", "0", "--resume"])
     assert result.exit_code == 2
-    assert "does not hold the source's record at 300" in result.stderr
+    assert "does not have the source's record at 300" in result.stderr
 
 
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
@@ -153,7 +153,7 @@ def test_a_copy_goes_on_although_its_source_was_trimmed(urls: Urls, kind: str) -
 def test_a_copy_that_was_interrupted_or_killed_goes_on(
     urls: Urls, source: str, destination: str, how: signal.Signals
 ) -> None:
-    """Nothing is lost or twice. After Ctrl-C the report says exactly what stands."""
+    """Nothing is lost or twice. After Ctrl-C the report says exactly what is stored."""
     source, destination = urls(source), urls(destination)
     there = made(source, 2000)
     copied = connect(destination)
@@ -161,14 +161,14 @@ def test_a_copy_that_was_interrupted_or_killed_goes_on(
     wait_until(lambda: next_offset(copied), holds=lambda end: end > 30, what="the copy is under way")
     copying.send_signal(how)
     said, _ = copying.communicate(timeout=60)
-    stands = len(read_all(copied))
+    stored = len(read_all(copied))
     assert copying.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL)
-    assert 0 < stands < 2000
+    assert 0 < stored < 2000
     if how is signal.SIGINT:
         [one] = json.loads(said)["sequencers"]
-        assert (one["records"], one["go_on_at"], one["unknown_to"]) == (stands, stands, None)
+        assert (one["records"], one["go_on_at"], one["unknown_to"]) == (stored, stored, None)
     [one] = run("copy", source, destination, "--sequencer", "all", "--resume")["sequencers"]
-    assert stands <= one["found"] <= stands + 3  # of a file, opening it proves what was synced and not yet published
+    assert stored <= one["found"] <= stored + 3  # of a file, opening it proves what was synced and not yet published
     assert one["found"] + one["records"] == 2000
     assert bare(read_all(copied)) == bare(read_all(there))
 
@@ -211,9 +211,9 @@ def test_a_copy_whose_server_goes_away_ends_and_goes_on(tmp_path: Path, kind: st
         server.start()
         assert (copying.returncode, error.count("penstock: error:")) == (3, 1), error
         [one] = json.loads(said)["sequencers"]
-        stands = len(read_all(copied))
-        assert one["go_on_at"] == one["records"] <= stands
-        assert stands in (one["records"], *range(one["records"], one["unknown_to"] or 0), one["unknown_to"])
+        stored = len(read_all(copied))
+        assert one["go_on_at"] == one["records"] <= stored
+        assert stored in (one["records"], *range(one["records"], one["unknown_to"] or 0), one["unknown_to"])
         [one] = run("copy", source, destination, "--sequencer", 0, "--resume")["sequencers"]
         assert one["found"] + one["records"] == 3000
         assert bare(read_all(copied)) == bare(read_all(there))

@@ -1,6 +1,6 @@
 """Every crash point of the file log, and of log and object store together, enumerated.
 
-The laws stand in tests/support/log_crashes.py and store_crashes.py, what a power cut may leave in crash_model.py, and
+The laws are in tests/support/log_crashes.py and store_crashes.py, what a power cut may leave in crash_model.py, and
 which of it is built in crash_states.py. That each rule of the log and the store is needed, and its breach found, is
 shown in test_crash_points_broken.py.
 """
@@ -48,7 +48,7 @@ def test_every_row_is_in_one_place_at_every_crash_point_of_log_and_store() -> No
 
 
 @pytest.mark.parametrize("act", ["sync", "sync_folder", "create", "write", "link", "remove"])
-def test_a_trim_follows_only_a_durable_manifest_whatever_failed_before(act: str) -> None:
+def test_a_trim_follows_only_a_durable_manifest_also_after_a_failure(act: str) -> None:
     """One call of the store fails, wherever it is; it is tried again, and the log trimmed by what the manifest says."""
     both = Exploration(StoreLaw(), LITTLE, LITTLE)
     number = 1
@@ -60,7 +60,7 @@ def test_a_trim_follows_only_a_durable_manifest_whatever_failed_before(act: str)
 
 
 def trimmed_after_a_failure(act: str, number: int) -> list[CrashPoint[Rows]]:
-    """The crash point behind the trim; none when it never came to the failure."""
+    """The crash point after the trim; none when the failure was never reached."""
     life = with_four_records(CrashDisk())
     disk = life.log.disk
     disk.fail(act, errno.EIO, number=number)
@@ -72,17 +72,12 @@ def trimmed_after_a_failure(act: str, number: int) -> list[CrashPoint[Rows]]:
 
 def test_a_trim_by_another_process_follows_only_a_durable_manifest() -> None:
     """An ingester is killed wherever it is, and the log's owner trims by the manifest that it left."""
-    life = with_four_records(CrashDisk())
-    with Recorder(life.log.disk, lambda: life.known) as recorder:
-        life.persist()
     both = Exploration(StoreLaw(), LITTLE, LITTLE)
-    for point in recorder.points:
-        owner = StoreLife(CrashDisk(point.image.still_running()), point.known)
-        owner.open()
-        with Recorder(owner.log.disk, lambda owner=owner: owner.known) as trimming:
-            owner.trim()
-        both.explore(trimming.points[-1:], one_life_in=0, one_killed_in=0)
-    record_figure(f"store, a trim after a kill at each of {len(recorder.points)} points: {both}")
+    kills = 0
+    for points in store_crashes.trims_after_kills():
+        both.explore(points, one_life_in=0, one_killed_in=0)
+        kills += 1
+    record_figure(f"store, a trim after a kill at each of {kills} points: {both}")
 
 
 @pytest.mark.parametrize("more", [0, 1])

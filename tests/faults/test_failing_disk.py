@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from common.errors import Unavailable
+from common.values.errors import Unavailable
 from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.crash_disk import CrashDisk
 from tests.support.crash_exploration import INSISTING, Exploration, insist
@@ -33,8 +33,8 @@ def batch_bytes(group: Sequence[Record]) -> int:
 def lived_with_a_failing_sync(act: str, number: int, times: int) -> list[CrashPoint[Promised]] | None:
     """The crash points after the failure at which something new had been promised; None when it never came to it.
 
-    Two groups, a roll, a trim, closing, opening again, a group. Whoever gets an error tries again, as the log's thread
-    does.
+    Two groups, a roll, a trim, closing, opening again, a group. After an error the same call is made again, as the
+    log's thread does.
     """
     life = LogLife(CrashDisk(), MADE)
     life.open()
@@ -49,13 +49,13 @@ def lived_with_a_failing_sync(act: str, number: int, times: int) -> list[CrashPo
         insist(lambda: life.commit([4]))
     if not life.log.disk.failed:
         return None
-    promises = [point.known.stands for point in recorder.points]
+    promises = [point.known.stored for point in recorder.points]
     return [point for at, point in enumerate(recorder.points) if at == 0 or promises[at] != promises[at - 1]]
 
 
 @pytest.mark.parametrize("times", [1, STICKY], ids=["once", "sticky"])
 @pytest.mark.parametrize("act", ["sync", "sync_folder"])
-def test_whichever_sync_fails_nothing_counts_that_is_not_durable(act: str, times: int) -> None:
+def test_after_a_failed_sync_nothing_counts_that_is_not_durable(act: str, times: int) -> None:
     """What the failed sync was to write may be lost for ever; what is acknowledged or read after it never is."""
     explored = Exploration(LogLaw(MADE), Bounds(all_up_to=8), Bounds(all_up_to=1))
     number = 1
@@ -67,7 +67,7 @@ def test_whichever_sync_fails_nothing_counts_that_is_not_durable(act: str, times
 
 
 def test_on_a_poisoned_log_nothing_is_written_or_acknowledged() -> None:
-    """Whichever group's sync failed, in a segment that stands or a new one: later groups do not touch the disk."""
+    """The sync of any group fails, in an existing segment or a new one: later groups do not touch the disk."""
     for synced in range(6):
         log = OneLog()
         writer = log.open()
@@ -105,12 +105,12 @@ def test_the_unproven_tail_is_written_again_and_synced_before_it_is_named() -> N
 
 
 def test_a_full_disk_at_every_byte_of_room() -> None:
-    """Whatever room is left for a batch, preallocated or rolling: it is refused as not written, or it stands."""
+    """With any room left for a batch, preallocated or rolling: it is refused as not written, or it is stored."""
     cases = {True: 0, False: 0}
     for groups in ((1,), (2, 2)):
         for room in range(HEADER_BYTES + batch_bytes(BATCH) + 50):
             log = OneLog(segment_bytes=1200)
-            cases[refused_or_stands(log, groups, lambda log, room=room: limit(log, room))] += 1
+            cases[refused_or_stored(log, groups, lambda log, room=room: limit(log, room))] += 1
     assert min(cases.values()) > 100
     record_figure(f"a full disk at every byte of room: {cases[True]} refused, {cases[False]} written")
 
@@ -127,11 +127,11 @@ def test_a_full_disk_at_every_byte_of_a_write() -> None:
             log.disk.fail("write", errno.ENOSPC, kept_bytes=kept)
             log.disk.fail("allocate", errno.ENOSPC, times=3)
 
-        assert refused_or_stands(OneLog(), (1,), fill)
+        assert refused_or_stored(OneLog(), (1,), fill)
     record_figure(f"a disk that is full at every byte of a batch: {batch_bytes(BATCH)} refused")
 
 
-def refused_or_stands(log: OneLog, groups: tuple[int, ...], fill: Callable[[OneLog], None]) -> bool:
+def refused_or_stored(log: OneLog, groups: tuple[int, ...], fill: Callable[[OneLog], None]) -> bool:
     """Whether BATCH was refused after `groups`; checks that it is then not there, and that the log goes on."""
     writer = log.open()
     sent = 0
@@ -139,26 +139,26 @@ def refused_or_stands(log: OneLog, groups: tuple[int, ...], fill: Callable[[OneL
         writer.commit(records(range(sent, sent + group)))
         sent += group
     fill(log)
-    stands = list(range(sent))
+    stored = list(range(sent))
     refusal: Unavailable | None = None
     try:
         writer.commit(BATCH)
-        stands += numbers(BATCH)
+        stored += numbers(BATCH)
     except Unavailable as error:
         refusal = error
     assert refusal is None or refusal.written == "no"
     assert writer.poison is None
-    assert numbers_read(log) == stands
+    assert numbers_read(log) == stored
     log.disk.heal()
-    assert writer.commit([record(200)]) == len(stands)
+    assert writer.commit([record(200)]) == len(stored)
     writer.close()
     log.open().close()
-    assert numbers_read(log) == [*stands, 200]
+    assert numbers_read(log) == [*stored, 200]
     return refusal is not None
 
 
 def test_a_short_write_at_every_byte() -> None:
-    """Whatever part of a batch, or of a new segment's header, gets written before an error: all is read, in order."""
+    """Any part of a batch, or of a new segment's header, is written before an error: all is read, in order."""
     in_place, rolls = [record(1)], [record(1, SEGMENT_BYTES)]
     cases = [(in_place, kept) for kept in range(batch_bytes(in_place) + 1)]
     cases += [(rolls, kept) for kept in range(HEADER_BYTES + 1)]

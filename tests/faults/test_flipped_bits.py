@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from common.errors import PenstockError
+from common.values.errors import PenstockError
 from tests.support.crash_disk import CrashDisk
 from tests.support.crash_model import Content, Folder, Image, files
 from tests.support.figures import record_figure
@@ -14,7 +14,7 @@ RECORDS = [Record.of(RecordHeaders("", "", bytes(16), number, number), b"%d" % n
 
 
 def small_log() -> Image:
-    """Three records in two segments, closed: indexes, horizon and buffer.json stand beside them."""
+    """Three records in two segments, closed: with indexes, horizon and buffer.json beside them."""
     log = OneLog(SEGMENT_BYTES)
     writer = log.open()
     writer.commit(RECORDS[:2])
@@ -35,7 +35,7 @@ def flipped(image: Image, path: str, bit: int) -> Folder:
 def read(log: OneLog) -> list[Record]:
     """All there is, from each offset on; raises what a reader gets."""
     reader = log.backend.open_reader()
-    cursor = reader.reader(0)
+    cursor = reader.cursor(0)
     end = log.offsets()[1]
     found: list[Record] = []
     while len(found) < end:

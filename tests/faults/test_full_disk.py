@@ -1,10 +1,10 @@
-"""A disk that fills up under the log: clients are told to come back, and when there is room, service goes on."""
+"""A disk that fills up under the log: clients are asked to retry, and service goes on once there is room."""
 
 import http.client
 from pathlib import Path
 
-from common.objectstore import open_store
-from penstock.query import query
+from common.store.opening import open_store
+from penstock.query.query import query
 from tests.support.process_cluster import CALM, ProcessCluster
 
 LINE = "m,host=a f={value} {value}"
@@ -20,7 +20,7 @@ def write(cluster: ProcessCluster, value: int) -> http.client.HTTPResponse:
 
 
 def test_a_full_disk_is_503_until_there_is_room_again(tmp_path: Path) -> None:
-    """Retry-After is a whole number, nothing acknowledged is lost, nothing refused is stored, the process lives on."""
+    """Retry-After is a whole number, nothing acknowledged is lost, nothing refused is stored, the process runs on."""
     full = tmp_path / "full"
     cluster = ProcessCluster(tmp_path, 1, CALM)
     cluster.environment = {"KILL_FULL": str(full)}

@@ -1,4 +1,4 @@
-"""A Kafka broker that dies or hangs: nothing acknowledged is lost, nothing hangs, reasons are told."""
+"""A Kafka broker that dies or hangs: nothing acknowledged is lost, nothing hangs, reasons are reported."""
 
 import time
 from collections import Counter
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from common.errors import Unavailable
-from common.ids import Offset, SequencerId
+from common.values.errors import Unavailable
+from common.values.ids import Offset, SequencerId
 from tests.support import kafka_server
 from tests.support.buffer_records import numbers, read_all, read_from, record, records
 from tests.support.campaign import campaign, rounds
@@ -37,28 +37,27 @@ def made(server: KafkaServer, topic: str, query: str = "") -> KafkaBackend:
 def test_a_broker_killed_under_load_loses_nothing_acknowledged(broker: KafkaServer) -> None:
     """Writer and cursor go on by themselves once it is there again; the cursor sees each record once and in order.
 
-    Each client (a producer, a consumer, and who asks about the topic) tells the outage once, and its end.
+    Each client (producer, consumer, and the one that asks about the topic) logs the outage once, and its end.
     """
     backend = made(broker, "killed")
     writer, reader = backend.open_writer(), backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     with capture_logs() as lines, Load(writer) as load:
-        wait_until(lambda: len(load.acknowledged) > 50)
+        load.await_more(50, timeout_s=20)
         found = read_from(cursor, 50)
         broker.kill()
-        before = len(load.acknowledged)
         with suppress(Unavailable):
             while batch := cursor.poll(*EVERYTHING, 20).records:
                 found += [(one.offset, one.record) for one in batch]
         broker.start()
-        wait_until(lambda: len(load.acknowledged) > before + 50, timeout_s=40)
+        load.await_more(50, timeout_s=40)
     writer.flush(30)
     check_nothing_lost(load, backend)
     next_offset = reader.offsets(ONE).next_offset
     found += read_from(cursor, next_offset - len(found), 30)
     assert [offset for offset, _ in found] == list(range(next_offset))
-    told = [line for line in lines if line["event"] == "librdkafka" and line["log_level"] != "debug"]
-    assert 1 <= len(told) <= 3, told
+    logged = [line for line in lines if line["event"] == "librdkafka" and line["log_level"] != "debug"]
+    assert 1 <= len(logged) <= 3, logged
     assert any(line["event"] == "the broker answers again" for line in lines)
     writer.close()
     reader.close()
@@ -85,8 +84,8 @@ def test_a_broker_that_hangs_is_unavailable_within_seconds(broker: KafkaServer) 
     backend = made(broker, "paused")
     writer, reader = backend.open_writer(), backend.open_reader()
     writer.append(ONE, record(0)).result(20)
-    cursor = reader.reader(ONE)
-    fresh = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
+    fresh = reader.cursor(ONE)
     assert len(read_from(cursor, 1)) == 1
     broker.pause()
     try:
@@ -108,7 +107,7 @@ def test_a_broker_that_hangs_is_unavailable_within_seconds(broker: KafkaServer) 
 
 
 def test_an_append_that_gets_no_answer_in_time_is_unknown(broker: KafkaServer) -> None:
-    """delivery.timeout.ms bounds it; later appends of the same writer are taken, and keep their order."""
+    """delivery.timeout.ms bounds it; later appends of the same writer succeed, and keep their order."""
     backend = made(broker, "late", "?delivery.timeout.ms=1500&request.timeout.ms=1000")
     writer = backend.open_writer()
     writer.append(ONE, record(0)).result(20)
@@ -131,8 +130,8 @@ def test_closing_over_a_dead_broker_ends_and_says_unknown(broker: KafkaServer, m
     backend = made(broker, "closing")
     writer, reader = backend.open_writer(), backend.open_reader()
     writer.append(ONE, record(0)).result(20)
-    cursor = reader.reader(ONE)
-    monkeypatch.setattr("writebuffer.kafka.writer._CLOSE_S", 0.5)
+    cursor = reader.cursor(ONE)
+    monkeypatch.setattr("writebuffer.kafka.writer.CLOSE_S", 0.5)
     broker.kill()
     try:
         left = writer.append(ONE, record(1))
@@ -158,7 +157,7 @@ def test_with_the_last_reader_and_writer_every_thread_ends(broker: KafkaServer) 
     for _ in range(2):
         writer, reader = backend.open_writer(), backend.open_reader()
         writer.append(ONE, record(0)).result(20)
-        cursor = reader.reader(ONE)
+        cursor = reader.cursor(ONE)
         assert read_from(cursor, 1)
         writer.close()
         assert reader.offsets(ONE).next_offset
@@ -167,7 +166,7 @@ def test_with_the_last_reader_and_writer_every_thread_ends(broker: KafkaServer) 
 
 
 def test_no_broker_at_all_is_unavailable_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within seconds, for whatever is asked; the message holds what the connection met."""
+    """Within seconds, for every call; the message holds the connection's error."""
     monkeypatch.setattr("writebuffer.kafka.cluster.ANSWER_S", 1.5)
     (port,) = free_ports(1)
     backend = KafkaBackend.from_url(f"kafka://127.0.0.1:{port}/topic")
@@ -190,8 +189,7 @@ def test_a_broker_killed_again_and_again_loses_nothing_acknowledged(tmp_path: Pa
         writer = backend.open_writer()
         with Load(writer) as load:
             for _ in range(rounds(20)):
-                before = len(load.acknowledged)
-                wait_until(partial(load.has, before + 50), timeout_s=60)
+                load.await_more(50, timeout_s=60)
                 server.kill()
                 server.start()
         writer.flush(60)

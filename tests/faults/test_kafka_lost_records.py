@@ -1,10 +1,10 @@
-"""A Kafka that came back without records it had acknowledged: seen by who read or wrote them, never passed over."""
+"""A Kafka that came back without records it had acknowledged: their readers and writers get errors."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from common.errors import Forked, Unavailable
-from common.ids import Offset, SequencerId
+from common.values.errors import Forked, Unavailable
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_from, record, records
 from tests.support.kafka_server import KafkaServer
 from tests.support.wait import wait_until
@@ -67,7 +67,7 @@ def _append(backend: KafkaBackend, which: range) -> None:
 
 
 def _at(backend: KafkaBackend, offset: int) -> Cursor:
-    cursor = backend.open_reader().reader(ONE)
+    cursor = backend.open_reader().cursor(ONE)
     assert len(read_from(cursor, offset)) == offset
     return cursor
 
@@ -104,5 +104,5 @@ def _is_away(error: BaseException | None) -> bool:
 
 
 def _fail_on_records(found: list[int]) -> bool:
-    assert not found, f"records behind others that were lost: {found}"
+    assert not found, f"records after others that were lost: {found}"
     return False

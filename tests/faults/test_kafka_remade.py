@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.errors import Forked
-from common.ids import Offset, SequencerId
+from common.values.errors import Forked
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import read_from, record, records
 from tests.support.kafka_place import EVERYTHING, ONE, KafkaPlace
 from tests.support.wait import wait_until
@@ -16,11 +16,11 @@ OTHER = SequencerId(1)
 
 @pytest.mark.parametrize("again", [0, 1, 10], ids=["empty", "shorter", "longer"])
 def test_nothing_of_another_topic_of_that_name_is_returned(place: KafkaPlace, again: int) -> None:
-    """A cursor that was reading raises Forked once the topic was deleted and made again, whatever stands in the new."""
+    """A cursor that was reading raises Forked once the topic was deleted and made again, with any records."""
     place.backend.create(1)
     writer, reader = place.backend.open_writer(), place.backend.open_reader()
     writer.append_many(ONE, records(range(3))).result(10)
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     assert len(read_from(cursor, 3)) == 3
     writer.close()
     place.remake()
@@ -40,7 +40,7 @@ def test_a_deleted_topic_is_forked(place: KafkaPlace) -> None:
     """For a waiting cursor within seconds, for a writer as soon as it would acknowledge."""
     place.backend.create(1)
     writer, reader = place.backend.open_writer(), place.backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     place.backend.delete()
     with pytest.raises(Forked, match="deleted"):
         cursor.poll(*EVERYTHING, 20)

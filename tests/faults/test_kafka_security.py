@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Misconfigured
-from common.ids import SequencerId
+from common.values.errors import Misconfigured
+from common.values.ids import SequencerId
 from tests.support import kafka_server
 from tests.support.buffer_records import numbers, read_all, record
 from tests.support.kafka_server import KafkaServer
@@ -30,7 +30,7 @@ CLIENT = {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.user
 
 
 def test_tls_and_a_password_let_in_who_has_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By properties of the URL, the password from the environment; who has one of them wrong is told which."""
+    """By properties of the URL, the password from the environment; the error names the one that is wrong."""
     if reason := kafka_server.why_not():
         pytest.skip(reason)
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"

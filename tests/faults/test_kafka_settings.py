@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
-from common.errors import Misconfigured, Unavailable
+from common.values.errors import Misconfigured, Unavailable
 from tests.support.buffer_records import record
 from tests.support.kafka_place import ONE, KafkaPlace
 from tests.support.wait import wait_until

@@ -1,10 +1,10 @@
-"""What may stand in a Kafka topic: others' messages, gaps, what was trimmed; and how a cursor goes through it."""
+"""What a Kafka topic may hold: others' messages, gaps, trimmed ranges; and how a cursor reads through it."""
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from common.errors import DataCorrupt, Unavailable
-from common.ids import Offset
+from common.values.errors import DataCorrupt, Unavailable
+from common.values.ids import Offset
 from tests.support.buffer_records import numbers, read_from, record, record_of_bytes, records
 from tests.support.kafka_place import EVERYTHING, ONE, KafkaPlace
 from tests.support.wait import wait_until
@@ -21,7 +21,7 @@ def test_a_message_that_is_no_record_stops_the_cursor_there(place: KafkaPlace) -
     foreign.produce(place.topic, b"something else", partition=0)
     foreign.flush(10)
     writer.append_many(ONE, records(range(4, 6))).result(10)
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     assert numbers(one for _, one in read_from(cursor, 3)) == [0, 1, 2]
     for _ in range(2):
         with pytest.raises(DataCorrupt) as raised:
@@ -37,7 +37,7 @@ def test_control_records_and_aborted_ones_are_passed_over(place: KafkaPlace) -> 
     """Of a foreign transaction a cursor returns what was committed; it reaches next, so that its lag becomes 0."""
     place.backend.create(1)
     writer, reader = place.backend.open_writer(), place.backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     writer.append(ONE, record(0)).result(10)
     foreign = Producer({"bootstrap.servers": place.bootstrap, "transactional.id": place.topic, "log_level": 0})
     foreign.init_transactions(20)
@@ -60,7 +60,7 @@ def test_control_records_and_aborted_ones_are_passed_over(place: KafkaPlace) -> 
 
 
 def test_an_open_transaction_holds_next_back(place: KafkaPlace) -> None:
-    """What stands behind its first record is neither counted nor returned before it has ended."""
+    """What follows its first record is neither counted nor returned before it has ended."""
     place.backend.create(1)
     writer, reader = place.backend.open_writer(), place.backend.open_reader()
     foreign = Producer({"bootstrap.servers": place.bootstrap, "transactional.id": place.topic, "log_level": 0})
@@ -69,7 +69,7 @@ def test_an_open_transaction_holds_next_back(place: KafkaPlace) -> None:
     foreign.produce(place.topic, record(1).to_bytes(), partition=0)
     foreign.flush(10)
     writer.append(ONE, record(2)).result(10)
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     assert reader.offsets(ONE).next_offset == 0
     assert not cursor.poll(*EVERYTHING, 0.2).records
     foreign.abort_transaction(20)
@@ -78,11 +78,11 @@ def test_an_open_transaction_holds_next_back(place: KafkaPlace) -> None:
     reader.close()
 
 
-def test_retention_under_a_cursor_is_told(place: KafkaPlace) -> None:
+def test_retention_under_a_cursor_is_reported(place: KafkaPlace) -> None:
     """Where Kafka itself removed segments the cursor raises OffsetTrimmed, and goes on where it is sought."""
     place.make(segment_bytes="1100000", retention_bytes="1100000", file_delete_delay_ms="0")
     writer, reader = place.backend.open_writer(), place.backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     for _ in range(5):
         writer.append(ONE, record_of_bytes(900_000)).result(10)
     first_offset = wait_until(place.first_offset, what="Kafka removes segments", timeout_s=30)
@@ -95,12 +95,12 @@ def test_retention_under_a_cursor_is_told(place: KafkaPlace) -> None:
     reader.close()
 
 
-def test_another_clients_delete_records_is_told(place: KafkaPlace) -> None:
+def test_another_clients_delete_records_is_reported(place: KafkaPlace) -> None:
     """As for penstock's own trim; an exact offset, in the middle of a batch."""
     place.backend.create(1)
     writer, reader = place.backend.open_writer(), place.backend.open_reader()
     writer.append_many(ONE, records(range(10))).result(10)
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     at = TopicPartition(place.topic, 0, 7)
     place.admin.delete_records([at])[at].result(10)
     with pytest.raises(OffsetTrimmed) as raised:
@@ -130,7 +130,7 @@ def test_time_is_found_to_the_nanosecond_with_a_clock_that_stepped_back(place: K
     writer, reader = place.backend.open_writer(), place.backend.open_reader()
     for number, time_ns in enumerate(times_ns):
         writer.append(ONE, record(number, time_ns=time_ns)).result(10)
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     for asked in sorted({time_ns + step for time_ns in times_ns for step in (-1, 0, 1)} | {-(2**63), 2**63 - 1}):
         cursor.seek_to_time(asked)
         expected = next((at for at, time_ns in enumerate(times_ns) if time_ns >= asked), len(times_ns))
@@ -140,12 +140,12 @@ def test_time_is_found_to_the_nanosecond_with_a_clock_that_stepped_back(place: K
 
 
 def test_a_full_local_queue_refuses_and_says_that_nothing_was_written(place: KafkaPlace) -> None:
-    """The future fails at once; what was taken before stands; an append_many that was taken in part is unknown."""
+    """The future fails at once; what was queued before is stored; an append_many that was queued in part is unknown."""
     place.backend.create(1)
     small = KafkaBackend.from_url(f"{place.url}?queue.buffering.max.kbytes=2000&linger.ms=1000&batch.num.messages=100")
     writer = small.open_writer()
     writer.append(ONE, record(0)).result(10)
-    taken = [writer.append(ONE, record_of_bytes(900_000)) for _ in range(2)]
+    queued = [writer.append(ONE, record_of_bytes(900_000)) for _ in range(2)]
     part = writer.append_many(ONE, [record(1), record_of_bytes(900_000)])
     none = writer.append(ONE, record_of_bytes(900_000))
     refused = none.exception(10)
@@ -155,7 +155,7 @@ def test_a_full_local_queue_refuses_and_says_that_nothing_was_written(place: Kaf
     half = part.exception(10)
     assert isinstance(half, Unavailable)
     assert half.written == "unknown"
-    assert [future.result(10).offset for future in taken] == [1, 2]
+    assert [future.result(10).offset for future in queued] == [1, 2]
     assert writer.append(ONE, record_of_bytes(900_000)).result(10).offset == 4
     writer.close()
 
@@ -172,7 +172,7 @@ def test_an_idle_cursor_does_not_spin(place: KafkaPlace, monkeypatch: pytest.Mon
     monkeypatch.setattr("writebuffer.kafka.cursor.Consumer", Counted)
     place.backend.create(1)
     reader = place.backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     cursor.poll(*EVERYTHING, 1)
     assert looks
     looks.clear()

@@ -1,7 +1,7 @@
 """SIGKILL of the server itself, again and again under load: Redis (appendfsync always) and a Kafka broker.
 
-The writer lives on and sends what failed again, the same producer and sequence; a reader follows all the time. What
-stands twice is then marked by its headers, and nothing that was acknowledged is missing.
+The writer goes on and sends what failed again, the same producer and sequence; a reader follows all the time. What
+occurs twice is then marked by its headers, and nothing that was acknowledged is missing.
 """
 
 from collections import deque
@@ -12,8 +12,8 @@ from types import TracebackType
 
 import pytest
 
-from common.errors import Unavailable
-from common.ids import SequencerId
+from common.values.errors import Unavailable
+from common.values.ids import SequencerId
 from tests.support.acting import Acting
 from tests.support.buffer_records import read_all, record
 from tests.support.campaign import campaign, rounds
@@ -112,19 +112,19 @@ def kill_server(server: Server, kills: int) -> str:
     check(load.acknowledged, [(offset, one.to_bytes()) for offset, one in found])
     assert tail.seen == [(offset, one.to_bytes()) for offset, one in found]
     doubled = len(found) - len(load.acknowledged)
-    return f"{len(load.acknowledged)} acknowledged, {load.sent_again} sent again, {doubled} stand twice, marked so"
+    return f"{len(load.acknowledged)} acknowledged, {load.sent_again} sent again, {doubled} occur twice, marked so"
 
 
 def check(acknowledged: dict[int, int], found: Sequence[tuple[int, bytes]]) -> None:
-    """Byte by byte: each record stands where it was acknowledged, and nothing else does but what repeats one of them.
+    """Byte by byte: each record is stored where it was acknowledged; all others repeat one of them.
 
-    What stands twice is marked so: its bytes, with producer and sequence in them, are those of the first.
+    What occurs twice is marked so: its bytes, with producer and sequence in them, are those of the first.
     """
-    standing = dict(found)
+    stored = dict(found)
     sent = {number: _sent(number).to_bytes() for number in acknowledged}
-    lost = {number: offset for number, offset in acknowledged.items() if standing.get(offset) != sent[number]}
+    lost = {number: offset for number, offset in acknowledged.items() if stored.get(offset) != sent[number]}
     assert not lost, f"acknowledged, and missing or different: {lost}"
-    assert len(standing) == len(found)
+    assert len(stored) == len(found)
     foreign = [offset for offset, one in found if one not in set(sent.values())]
     assert not foreign, f"never sent, or sent and never acknowledged, or changed: offsets {foreign}"
 

@@ -26,7 +26,7 @@ def may_unshare() -> bool:
 
 
 def test_the_second_of_two_pid_1_writers_is_refused(tmp_path: Path) -> None:
-    """The lock is the kernel's, not a pid in a file: a holder with one's own pid is another process all the same."""
+    """The lock is the kernel's, not a pid in a file: a holder with one's own pid is still another process."""
     if not may_unshare():
         pytest.skip("needs unshare and the right to make a pid namespace (run as root)")
     backend = FileBackend(str(tmp_path / "log"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import CapturingLogger
 
-from common.errors import Forked, Misconfigured, Unavailable
-from common.ids import SequencerId
+from common.values.errors import Forked, Misconfigured, Unavailable
+from common.values.ids import SequencerId
 from tests.support import redis_server
 from tests.support.buffer_records import numbers, read_all, read_from, record
 from tests.support.ports import free_ports
@@ -39,7 +39,7 @@ def test_a_sentinel_leads_to_the_new_master(tmp_path: Path) -> None:
     try:
         backend = made(watched.url + "?replicas=1&timeout_s=1", sequencers=1)
         writer, reader = backend.open_writer(), backend.open_reader()
-        cursor = reader.reader(ONE)
+        cursor = reader.cursor(ONE)
         assert append(writer, range(20)) == list(range(20))
         assert polled(cursor, 5) == list(range(20))
         writer.close()
@@ -48,7 +48,7 @@ def test_a_sentinel_leads_to_the_new_master(tmp_path: Path) -> None:
         assert append(alone, range(20, 40)) == list(range(20, 40))
         alone.close()
         follower = RedisBackend.from_url(watched.url).open_reader()
-        assert numbers(one for _, one in read_from(follower.reader(ONE), 40)) == list(range(40))
+        assert numbers(one for _, one in read_from(follower.cursor(ONE), 40)) == list(range(40))
         follower.close()
         reader.close()
     finally:
@@ -62,7 +62,7 @@ def test_a_failover_that_lost_records_is_forked(tmp_path: Path) -> None:
     try:
         backend = made(watched.url + "?timeout_s=30")
         writer, reader = backend.open_writer(), backend.open_reader()
-        cursor = reader.reader(ONE)
+        cursor = reader.cursor(ONE)
         append(writer, range(10))
         with watched.replica.client() as client:
             wait_until(lambda: client.hget(KEYS.state, "next") == b"10", what="ten are replicated")
@@ -136,13 +136,13 @@ def test_silent_sentinels_are_asked_one_after_the_other_and_named(tmp_path: Path
 
 
 def test_a_cluster_keeps_each_sequencer_on_one_node(tmp_path: Path) -> None:
-    """Sequencers spread over the nodes, whichever of them the URL names; nothing is left after a deletion."""
+    """Sequencers spread over the nodes, with any of them in the URL; nothing is left after a deletion."""
     with cluster(tmp_path) as servers:
         backend = made(f"redis+cluster://127.0.0.1:{servers[1].port}", sequencers=8)
         writer, reader = backend.open_writer(), backend.open_reader()
         for sequencer in range(8):
             assert append(writer, range(5), sequencer) == list(range(5))
-            assert polled(reader.reader(SequencerId(sequencer)), 5) == list(range(5))
+            assert polled(reader.cursor(SequencerId(sequencer)), 5) == list(range(5))
         streams = []
         for server in servers:
             with server.client() as client:
@@ -165,7 +165,7 @@ def test_appends_go_on_while_a_slot_moves_and_after(tmp_path: Path) -> None:
         logged = CapturingLogger()
         backend = RedisBackend(parse(url + "?timeout_s=1"), logger=logged)
         writer, reader = backend.open_writer(), backend.open_reader()
-        cursor = reader.reader(ONE)
+        cursor = reader.cursor(ONE)
         moving = SlotMove(servers, KEYS.records)
         moving.begin()
         assert append(writer, range(5)) == list(range(5))
@@ -185,7 +185,7 @@ def test_appends_go_on_while_a_slot_moves_and_after(tmp_path: Path) -> None:
         moving.end()
         assert until_appended(writer, 5) == 5
         assert append(writer, [6]) == [6]
-        assert numbers(one for _, one in read_from(RedisBackend.from_url(url).open_reader().reader(ONE), 7)) == [
+        assert numbers(one for _, one in read_from(RedisBackend.from_url(url).open_reader().cursor(ONE), 7)) == [
             *range(7)
         ]
         assert [call.args[0] for call in logged.calls] == ["connection lost", "connected again"]
@@ -201,7 +201,7 @@ def test_a_cluster_goes_on_at_the_replica_of_a_killed_node(tmp_path: Path) -> No
         master = servers[SlotMove(servers, KEYS.records).owner]
         replica = joined.enter_context(joined_replica(servers, master, tmp_path / "replica"))
         writer, reader = backend.open_writer(), backend.open_reader()
-        cursor = reader.reader(ONE)
+        cursor = reader.cursor(ONE)
         assert append(writer, range(5)) == list(range(5))
         assert polled(cursor, 5) == list(range(5))
         with master.client() as client:

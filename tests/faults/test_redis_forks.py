@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DataCorrupt, Forked, PenstockError, Unavailable
-from common.ids import Offset, SequencerId
+from common.values.errors import DataCorrupt, Forked, PenstockError, Unavailable
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import read_all, record, records
 from tests.support.redis_buffer import KEYS, ONE, append, made, own_server, polled, sized
 from tests.support.redis_server import RedisServer
@@ -29,7 +29,7 @@ def test_a_restored_older_server_is_forked_to_writer_and_cursor(server: RedisSer
     """Acknowledged records are gone: neither may go on as if they had never been."""
     backend = made(server.url)
     writer, reader = backend.open_writer(), backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     append(writer, range(5))
     shutil.copytree(tmp_path / "appendonlydir", tmp_path / "copy")
     append(writer, range(5, 10))
@@ -49,7 +49,7 @@ def test_other_records_at_the_same_offsets_are_forked_too(server: RedisServer, t
     """A failover that lost records may have gone as far again with others."""
     backend = made(server.url)
     writer, reader = backend.open_writer(), backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     shutil.copytree(tmp_path / "appendonlydir", tmp_path / "copy")
     append(writer, range(3))
     assert polled(cursor) == [0, 1, 2]
@@ -66,7 +66,7 @@ def test_other_records_at_the_same_offsets_are_forked_too(server: RedisServer, t
 
 
 def test_a_repeat_does_not_make_a_writer_forget_its_newest_record(server: RedisServer, tmp_path: Path) -> None:
-    """The last answer named an old offset; the newest acknowledged record is compared all the same."""
+    """The last answer named an old offset; the newest acknowledged record is still compared."""
     backend = made(server.url)
     writer = backend.open_writer()
     append(writer, range(3))
@@ -105,7 +105,7 @@ def test_a_deleted_and_remade_buffer_is_forked(server: RedisServer) -> None:
     """Also to a poll that waits, and to a writer that was idle."""
     backend = made(server.url)
     writer, reader = backend.open_writer(), backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     append(writer, [0])
     polled(cursor)
     backend.delete()
@@ -120,10 +120,10 @@ def test_a_deleted_and_remade_buffer_is_forked(server: RedisServer) -> None:
 
 
 def test_a_remade_buffer_that_got_as_far_again_is_forked_by_its_identity(server: RedisServer) -> None:
-    """Offsets alone would not tell: it goes further than the old one did."""
+    """Offsets alone would not show it: the new stream is longer than the old one was."""
     backend = made(server.url)
     writer, reader = backend.open_writer(), backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     append(writer, [0])
     polled(cursor)
     backend.delete()
@@ -139,7 +139,7 @@ def test_a_remade_buffer_that_got_as_far_again_is_forked_by_its_identity(server:
 
 
 def test_a_lost_state_is_not_made_again_over_its_records(server: RedisServer) -> None:
-    """Offsets would be given anew, and repeats answered with the old ones; the message says what to do."""
+    """Offsets would be given again, and repeats answered with the old ones; the message says what to do."""
     backend = made(server.url)
     writer = backend.open_writer()
     append(writer, range(5))
@@ -158,7 +158,7 @@ def test_a_lost_state_is_not_made_again_over_its_records(server: RedisServer) ->
 
 
 def test_creating_again_gives_a_sequencer_the_keys_it_lacks(server: RedisServer) -> None:
-    """Those that an earlier build made only when it needed them; what stands is left as it is."""
+    """Those that an earlier build made only when it needed them; existing ones are left as they are."""
     backend = made(server.url)
     writer = backend.open_writer()
     append(writer, range(3))
@@ -175,7 +175,7 @@ def test_what_others_did_by_hand_is_seen(server: RedisServer) -> None:
     backend = made(server.url)
     writer, reader = backend.open_writer(), backend.open_reader()
     append(writer, range(10))
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     with server.client() as client:
         client.xtrim(KEYS.records, minid=entry_id(2).decode(), approximate=False)
         with pytest.raises(OffsetTrimmed) as trimmed:
@@ -206,7 +206,7 @@ def test_large_records_are_read_in_small_answers(server: RedisServer) -> None:
     writer.append_many(ONE, records(range(200))).result(10)
     futures = [writer.append(ONE, sized(number, 300_000)) for number in range(200, 240)]
     assert [future.result(20).offset for future in futures] == list(range(200, 240))
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     sizes = []
     while batch := cursor.poll(10_000, 1_000_000, 0).records:
         sizes.append(sum(len(one.record) for one in batch))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import CapturingLogger
 
-from common.errors import Unavailable
-from common.ids import Offset, SequencerId
+from common.values.errors import Unavailable
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_from, record
 from tests.support.ports import free_ports
 from tests.support.redis_buffer import (
@@ -42,7 +42,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 def test_a_server_killed_under_load_loses_nothing_acknowledged(server: RedisServer) -> None:
     """Appends wait for its return; all are read once, in order, and a cursor goes on by itself."""
     writer, cursor = made(server.url + "?timeout_s=30").open_writer(), RedisBackend.from_url(server.url).open_reader()
-    follower = cursor.reader(ONE)
+    follower = cursor.cursor(ONE)
     futures = []
     for round_ in range(5):
         futures += [writer.append(ONE, record(number)) for number in range(1000 * round_, 1000 * round_ + 1000)]
@@ -61,7 +61,7 @@ def test_a_dead_server_is_said_in_time(server: RedisServer) -> None:
     """A paused or killed server's appends fail at their timeout, polls before ten seconds; both go on later."""
     backend = made(server.url + "?timeout_s=1")
     writer, reader = backend.open_writer(), backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     append(writer, [0])
     server.pause()
     for number in (1, 2):  # the first one's question is under way, the second one's may be a connect
@@ -86,7 +86,7 @@ def test_a_dead_server_is_said_in_time(server: RedisServer) -> None:
 
 
 def test_a_hanging_connect_delays_neither_failures_nor_closing(server: RedisServer) -> None:
-    """A server takes connections and never answers: appends fail and close returns by timeout_s all the same."""
+    """A server accepts connections and never answers: appends fail, and close still returns by timeout_s."""
     backend = made(server.url + "?timeout_s=1", sequencers=2)
     writer = backend.open_writer()
     server.kill()
@@ -111,17 +111,17 @@ def test_a_full_memory_refuses_and_goes_on_once_there_is_room(server: RedisServe
     writer, reader = backend.open_writer(), backend.open_reader()
     with server.client() as client:
         client.config_set("maxmemory", "20mb")
-    stands = 0
+    stored = 0
     error: BaseException | None = None
-    while error is None and stands < 100:
-        error = writer.append(ONE, sized(stands, 900_000)).exception(10)
-        stands += error is None
+    while error is None and stored < 100:
+        error = writer.append(ONE, sized(stored, 900_000)).exception(10)
+        stored += error is None
     assert isinstance(error, Unavailable)
     assert error.written == "no"
     assert "maxmemory" in str(error)
-    assert reader.offsets(ONE).next_offset == stands
-    assert reader.trim(ONE, Offset(stands)) == stands
-    assert append(writer, [1000]) == [stands]
+    assert reader.offsets(ONE).next_offset == stored
+    assert reader.trim(ONE, Offset(stored)) == stored
+    assert append(writer, [1000]) == [stored]
     writer.close()
     reader.close()
 
@@ -133,7 +133,7 @@ def test_a_full_server_with_replicas_is_read_and_trimmed(server: RedisServer, tm
         backend = made(server.url + "?replicas=1&timeout_s=5")
         writer, reader = backend.open_writer(), backend.open_reader()
         assert append(writer, range(20)) == list(range(20))
-        cursor = reader.reader(ONE)
+        cursor = reader.cursor(ONE)
         with server.client() as client:
             client.config_set("maxmemory", 1)
             error = writer.append(ONE, record(20)).exception(10)
@@ -153,7 +153,7 @@ def test_a_reader_leaves_a_master_that_was_demoted_by_hand(server: RedisServer) 
     backend = made(server.url)
     writer, reader = backend.open_writer(), backend.open_reader()
     append(writer, range(5))
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     assert polled(cursor) == list(range(5))
     with server.client() as client:
         client.replicaof("127.0.0.1", free_ports(1)[0])
@@ -208,7 +208,7 @@ def test_the_death_of_a_writers_thread_is_logged(server: RedisServer) -> None:
 
 
 def test_a_writer_without_its_deadlines_is_dead(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If what fails appends in time died itself, every call says so, and none hangs."""
+    """If the thread that times appends out dies, every call raises that, and none hangs."""
 
     def broken(_: Appender) -> float:
         raise RuntimeError("broken on purpose")

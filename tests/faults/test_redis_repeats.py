@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Unavailable
+from common.values.errors import Unavailable
 from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.cut_proxy import CutProxy
 from tests.support.redis_buffer import KEYS, ONE, append, made, own_server
@@ -42,7 +42,7 @@ def test_a_lost_acknowledgement_makes_neither_a_gap_nor_a_second_record(proxy: C
 
 
 def test_many_in_flight_keep_their_order_over_a_lost_answer(proxy: CutProxy, server: RedisServer) -> None:
-    """Batches behind the one in doubt are sent again behind it."""
+    """Batches after the one in doubt are sent again after it."""
     writer = made(f"redis://127.0.0.1:{proxy.port}").open_writer()
     proxy.swallow_answer_to(record(4000).payload)
     futures = [writer.append(ONE, record(number)) for number in range(10_000)]
@@ -64,7 +64,7 @@ def test_a_repeat_is_found_after_later_ones_and_a_late_one_is_appended(server: R
     assert found == [0, 1, 2, 9, 8, 7, 3, 4, 5]
 
 
-def test_sequences_at_the_end_of_their_range_are_told_apart(server: RedisServer) -> None:
+def test_sequences_at_the_end_of_their_range_are_distinguished(server: RedisServer) -> None:
     """64 bits are compared exactly, also over the edges of 32 and 53."""
     edges = [2**32 - 1, 2**32, 2**53, 2**53 + 1, 2**64 - 2, 2**64 - 1]
     writer = made(server.url).open_writer()
@@ -101,7 +101,7 @@ def test_the_memory_of_sequences_is_bounded_and_says_when_it_ends(
     error = doubtful.exception(20)
     assert isinstance(error, Unavailable)
     assert error.written == "unknown"
-    assert "remembers only what stands from" in str(error)
+    assert "remembers only records from" in str(error)
     assert append(writer, [2]) == [22]
     writer.close()
     other.close()
@@ -135,23 +135,23 @@ def test_flushed_scripts_are_loaded_again(server: RedisServer) -> None:
 
 
 def test_a_batch_never_gets_in_front_of_the_one_sent_before_it(server: RedisServer) -> None:
-    """The script refuses it where the one ahead does not stand, and changes nothing; behind it, it is appended."""
+    """The script refuses it where the one before it is not stored, and changes nothing; after it, it is appended."""
     backend = made(server.url)
     with server.client() as client:
         identity = client.hget(KEYS.state, "identity")
         client.script_load(scripts.APPEND.text)
         link = Servers(parse(server.url)).connect(KEYS.records)
 
-        def send(number: int, behind: bytes) -> list[int]:
+        def send(number: int, previous: bytes) -> list[int]:
             runs = commands.Runs.of([record(number)])
-            link.send(commands.append_command(KEYS, identity, 0, None, behind, runs, [record(number)]))
+            link.send(commands.append_command(KEYS, identity, 0, None, previous, runs, [record(number)]))
             answer: list[int] = link.receive()
             return answer
 
-        ahead = commands.Runs.of([record(7)]).last
+        before = commands.Runs.of([record(7)]).last
         with pytest.raises(Refused, match="HELD"):
-            send(8, ahead)
+            send(8, before)
         assert read_all(backend) == []
         assert send(7, b"") == [1, 0, 1]
-        assert send(8, ahead) == [2, 1, 1]
+        assert send(8, before) == [2, 1, 1]
         link.close()

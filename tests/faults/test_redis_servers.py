@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Misconfigured, Unavailable
+from common.values.errors import Misconfigured, Unavailable
 from tests.support import redis_server
 from tests.support.buffer_records import numbers, read_all, read_from, record
 from tests.support.ports import free_ports
@@ -62,7 +62,7 @@ def test_a_server_that_gives_less_than_asked_is_refused(
     writer.close()
 
 
-def test_an_evicting_server_is_refused_whatever_is_asked(start: Start) -> None:
+def test_an_evicting_server_is_refused_with_any_durability(start: Start) -> None:
     """It would throw away records that nobody has consumed."""
     server = start("--maxmemory-policy", "allkeys-lru")
     with pytest.raises(Misconfigured, match=r"allkeys-lru.*set maxmemory-policy noeviction"):
@@ -134,7 +134,7 @@ def test_tls_is_checked(start: Start, tmp_path: Path) -> None:
     url = f"rediss://127.0.0.1:{port}"
     backend = made(f"{url}?ssl_ca_certs={cert}")
     writer, reader = backend.open_writer(), backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     append(writer, range(3))
     assert polled(cursor, 5) == [0, 1, 2]
     writer.close()
@@ -161,7 +161,7 @@ def test_an_absent_server_is_unavailable_and_a_wrong_one_misconfigured(start: St
 
 
 def test_replicas_must_have_a_record_before_it_counts(start: Start) -> None:
-    """Too few at connect and later are Unavailable, `unknown` for what stands on fewer; a replica itself is refused."""
+    """Too few at connect and later are Unavailable, `unknown` for what is on fewer; a replica itself is refused."""
     server = start()
     url = f"{server.url}?replicas=1&timeout_s=2"
     with pytest.raises(Unavailable, match="0 of the 1 replicas"):
@@ -174,7 +174,7 @@ def test_replicas_must_have_a_record_before_it_counts(start: Start) -> None:
     writer, reader = backend.open_writer(), backend.open_reader()
     assert "1 replicas have it" in writer.durability()
     assert append(writer, range(5)) == list(range(5))
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     assert polled(cursor, 5) == list(range(5))
     with pytest.raises(Unavailable, match=f"replica of 127.0.0.1:{server.port}"):
         RedisBackend.from_url(replica.url).open_reader()

@@ -1,7 +1,7 @@
-"""What must hold of every manifest record at the instant it lands in the store, whoever wrote it.
+"""What must hold of every manifest record at the instant it is stored, by any ingester.
 
 Numbers are dense and epochs rise by claims alone, so that a fenced ingester never commits after the newer claim; the
-replay offset never goes back; a file stands whole before a record names it; and the files hold exactly the rows that
+replay offset never goes back; a file exists, whole, before a record names it; and the files hold exactly the rows that
 the record says are durable, those below the replay offset and those its frontiers cover, with accounts to match.
 """
 
@@ -11,15 +11,18 @@ from typing import Any
 
 import xxhash
 
-from common.ids import Offset
-from ingester.partition_key import PartitionKey
-from ingester.persist import manifest
-from ingester.persist.manifest import ManifestRecord
-from ingester.persist.manifest_state import ManifestState, StoredFile
-from ingester.producers import Producers
+from common.catalog.manifest import checkpoint, manifest
+from common.catalog.manifest.change import StoredFile
+from common.catalog.manifest.manifest import ManifestRecord
+from common.catalog.manifest.producers import Producers
+from common.catalog.manifest.state import ManifestState
+from common.catalog.partition_key import PartitionKey
+from common.store.objects import run
+from common.values.ids import ManifestNumber, Offset
 from tests.simulation.chaos import SimulationFailure
 from tests.simulation.model import Key, SequencerModel, difference, fold, keyed
 from tests.simulation.parquet import parquet
+from tests.simulation.store import MemoryStore
 from tests.support.records import rows_of
 
 Rows = list[tuple[Key, Mapping[str, Any]]]
@@ -28,19 +31,37 @@ Rows = list[tuple[Key, Mapping[str, Any]]]
 class ManifestAudit:
     """Follows one sequencer's manifest."""
 
-    def __init__(self, model: SequencerModel, objects: Mapping[str, bytes]) -> None:
-        """objects: what stands in the store."""
+    def __init__(self, model: SequencerModel, store: MemoryStore) -> None:
         self.state = ManifestState(model.sequencer)
         self._model = model
-        self._objects = objects
+        self._store = store
+        self._objects = store.objects
+        self._states: dict[int, ManifestState] = {}
+        self._checkpoints: set[int] = set()
         self._rows_of_file: dict[str, Rows] = {}
         self._durable_rows: dict[PartitionKey, int] = {}
 
     def landed(self, path: str, data: bytes) -> None:
-        """Check the record that was just put. Raises SimulationFailure."""
-        record = manifest.decode(data, path)
+        """Check the record or checkpoint that was just put. Raises SimulationFailure."""
+        _, _, kind, *name = path.split("/")
+        if kind == "checkpoints":
+            self._check_checkpoint(ManifestNumber(int(name[0].removesuffix(".json"))))
+        elif kind not in ("parts", "hint.json"):
+            self._landed(path, data)
+
+    def _check_checkpoint(self, number: ManifestNumber) -> None:
+        """By any writer, however late: it says what the records up to its number add up to."""
+        found = run(checkpoint.read(self._model.sequencer, number, {}), self._store)
+        expected = self._states[number]
+        same = found.as_change().to_json() == expected.as_change().to_json() and found.epoch == expected.epoch
+        self._hold(same, f"checkpoint {number} says {found}, the records add up to {expected}")
+        self._checkpoints.add(number)
+
+    def _landed(self, path: str, data: bytes) -> None:
+        record = manifest.decode(data, path, self.state.as_of.producers)
         self._check_order(record)
         before, self.state = self.state, self.state.after(record.change, record.epoch)
+        self._states[record.number] = self.state
         for file in record.change.files_added:
             self._check_file(file)
         for partition in self._touched(before, record):
@@ -54,21 +75,28 @@ class ManifestAudit:
 
     def _check_order(self, record: ManifestRecord) -> None:
         known = self.state
+        self._hold(
+            record.number - record.checkpoint <= checkpoint.RECORDS_MAX
+            and record.checkpoint in (0, *self._checkpoints),
+            f"record {record.number} names checkpoint {record.checkpoint}",
+        )
         self._hold(record.number == known.number + 1, f"manifest record {record.number} after {known.number}")
         claimed = record.change.claim is not None
         self._hold(
             record.epoch == known.epoch + claimed,
             f"record {record.number} of epoch {record.epoch} after epoch {known.epoch}, a claim: {claimed}",
         )
-        replay_offset = record.change.replay_offset
+        replay_offset = record.change.as_of.replay_offset
         self._hold(replay_offset >= known.replay_offset, f"replay offset {replay_offset} after {known.replay_offset}")
         self._hold(replay_offset <= self._model.next_offset, f"replay offset {replay_offset} is past the next offset")
-        self._hold(record.change.log_time_ns >= known.log_time_ns, f"log time went back in record {record.number}")
+        self._hold(
+            record.change.as_of.log_time_ns >= known.as_of.log_time_ns, f"log time went back in record {record.number}"
+        )
         self._hold(not record.change.gaps, f"record {record.number} names a gap")
 
     def _check_file(self, file: StoredFile) -> None:
         data = self._objects.get(file.path)
-        self._hold(data is not None, f"{file.path} is named and does not stand")
+        self._hold(data is not None, f"{file.path} is named and does not exist")
         assert data is not None
         self._hold(xxhash.xxh3_64_intdigest(data) == file.checksum, f"{file.path} is not what the manifest names")
         table = parquet(data)
@@ -118,7 +146,7 @@ class ManifestAudit:
         for record in self._model.records[: self.state.replay_offset]:
             if record.producer is not None:
                 expected.add(*record.producer, 0)
-        found = {producer: value["ranges"] for producer, value in self.state.producers.to_json().items()}
+        found = {producer: value["ranges"] for producer, value in self.state.as_of.producers.to_json().items()}
         wanted = {producer: value["ranges"] for producer, value in expected.to_json().items()}
         self._hold(
             found == wanted,

@@ -42,7 +42,7 @@ class Intensity:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How likely each is chosen, beside everything else: slow readers fall behind, slow workers have much under way."""
+    """How likely each is chosen, relative to the others: slow readers fall behind, slow workers have much under way."""
 
     send: float
     start: float

@@ -10,37 +10,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.clock import FakeClock
-from common.errors import Fenced, Forked, PenstockError, Unavailable
-from common.ids import Offset, SequencerId
-from ingester.core import IngesterCore
-from ingester.dead_letter import put_aside
-from ingester.decode import Decoded
-from ingester.events import (
+from common.catalog.manifest import manifest
+from common.catalog.manifest.change import Instance
+from common.catalog.manifest.state import ManifestState
+from common.values.clock import FakeClock
+from common.values.errors import Fenced, Forked, PenstockError, Unavailable
+from common.values.ids import Offset, SequencerId
+from ingester.core.core import IngesterCore
+from ingester.core.events import (
     Action,
     Commit,
-    CommitFailed,
-    Committed,
     DeadLetter,
-    DeadLettered,
-    DeadLetterFailed,
     Event,
     Finish,
     Pause,
     Persist,
-    Persisted,
-    PersistFailed,
     Polled,
     Resume,
     StopRequested,
+    StreamLost,
     Tick,
 )
-from ingester.lifecycle import Rules
-from ingester.persist import manifest
-from ingester.persist.job import PersistJob, persist
-from ingester.persist.manifest_state import Instance, ManifestState
+from ingester.core.lifecycle import Rules
+from ingester.following.claim import Claimed, claim_steps
+from ingester.following.followed import Followed
+from ingester.following.joining import Known
+from ingester.following.poller import decoded_steps
+from ingester.performing import StoreAction, perform, perform_steps
 from ingester.persist.unnamed import remove_unnamed_files
-from ingester.start import Claimed, claim_steps
 from tests.simulation.audit import ManifestAudit
 from tests.simulation.chaos import Chaos, SimulationFailure
 from tests.simulation.model import SequencerModel
@@ -48,7 +45,7 @@ from tests.simulation.process import Process, Step
 from tests.simulation.reading import Query
 from tests.simulation.store import Connection, MemoryStore
 from tests.simulation.tasks import StoreTask
-from writebuffer.contract import Cursor, Reader, SequencedRecord
+from writebuffer.contract import Cursor, Reader
 from writebuffer.errors import OffsetTrimmed
 from writebuffer.faults import FaultyReader
 
@@ -77,8 +74,6 @@ class IngesterWorld(Protocol):
 
     def meanwhile(self) -> None: ...
 
-    def decoded(self, sequencer: SequencerId, found: SequencedRecord) -> Decoded: ...
-
     def note(self, text: str) -> None: ...
 
 
@@ -93,15 +88,16 @@ class IngesterProcess(Process):
         self._store = Connection(world.store, world.chaos, self._meanwhile)
         self._reader = FaultyReader(world.reader, world.rng, world.chaos.reading)
         self._inbox: deque[Event] = deque()
-        self._persists: list[PersistJob] = []
+        self._persists: list[Persist] = []
         self._in_order: deque[tuple[str, Callable[[], StoreTask | None]]] = deque([("claim", self._claim)])
         self._current: StoreTask | None = None
         self._is_busy = False
         self._is_paused = False
-        self._told_caught_up = False
+        self._reported_caught_up = False
         self._cursor: Cursor | None = None
-        self._at = Offset(0)
-        self._identity = ""
+        self._followed: Followed | None = None
+        self._known = Known()
+        self._lost: PenstockError | None = None
         self._settled_at_claim = 0
 
     @property
@@ -119,8 +115,9 @@ class IngesterProcess(Process):
             yield Step(4, "event", lambda: self._step(self._inbox.popleft()))
         if self.core is not None and self._may_poll(self.core):
             yield Step(self._world.chaos.pace.poll, "poll", self._poll)
-        for job in self._persists:
-            yield Step(self._world.chaos.pace.persist, f"persist job {job.number}", lambda job=job: self._persist(job))
+        for one in self._persists:
+            name = f"persist job {one.job.number}"
+            yield Step(self._world.chaos.pace.persist, name, lambda one=one: self._persist(one))
         if (self._in_order or self._current) and not self._is_busy:
             name = self._current.name if self._current else self._in_order[0][0]
             yield Step(2, name, self._advance_in_order)
@@ -149,6 +146,10 @@ class IngesterProcess(Process):
                 ("watch", lambda: StoreTask("watch", manifest.watch(state), self._store, lambda _: None, self._watched))
             )
 
+    @property
+    def is_following(self) -> bool:
+        return self.core is not None and self._lost is None
+
     def stop(self, persist_first: bool) -> None:
         if self.core is None:
             self.end("stopped before its claim")
@@ -172,8 +173,7 @@ class IngesterProcess(Process):
         jitter = random.Random(self._world.rng.getrandbits(64))
         self.core = IngesterCore(state, settings.rules, settings.file_bytes_max, settings.persist_jobs_max, jitter)
         self.ready_at = claimed.next_offset
-        self._at = self.core.applied_offset
-        self._identity = self._world.reader.identity(self.sequencer)
+        self._followed = Followed(self.sequencer, self.core.applied_offset, state.as_of.stream)
         self._settled_at_claim = state.accounts.settled
         self._in_order.append(("remove unnamed files", lambda: self._remove_unnamed(state)))
         self._world.note(f"{self.name}: epoch {state.epoch}, from {state.replay_offset}, ready at {self.ready_at}")
@@ -187,73 +187,98 @@ class IngesterProcess(Process):
         self._check_accounts(self.core)
         for action in actions:
             self._world.chaos.crash_point()
-            self._perform(action)
+            self._do(action)
 
-    def _perform(self, action: Action) -> None:
+    def _do(self, action: Action) -> None:
         match action:
-            case Persist(job):
-                self._persists.append(job)
+            case Persist():
+                self._persists.append(action)
             case Commit():
-                self._in_order.append((f"commit {action.state.number + 1}", lambda: self._commit(action)))
+                self._queue(f"commit {action.state.number + 1}", action)
             case DeadLetter():
-                self._in_order.append((f"dead letter {action.offset}", lambda: self._dead_letter(action)))
+                self._queue(f"dead letter {action.offset}", action)
             case Pause():
                 self._is_paused = True
             case Resume():
                 self._is_paused = False
-            case Finish():
-                self.end("finished")
+            case Finish(error):
+                self._finished(error)
+
+    def _queue(self, name: str, action: StoreAction) -> None:
+        self._in_order.append((name, lambda: self._performed(name, action)))
+
+    def _finished(self, error: PenstockError | None) -> None:
+        assert self.core is not None
+        if self._lost is not None and error is self._lost:
+            self._check_nothing_left(self.core)
+            self.end("finished, its stream lost")
+        elif isinstance(error, Unavailable | Forked):
+            self.end("finished, the store away")
+        elif error is not None:
+            self._superseded(f"finished: {type(error).__name__} {error.message}")
+        else:
+            self.end("finished")
+
+    def _check_nothing_left(self, core: IngesterCore) -> None:
+        """What was applied of a lost stream is committed before the end."""
+        if core.rows_buffered or core.state.replay_offset != core.applied_offset:
+            raise SimulationFailure(
+                f"{self.name}: ended with {core.rows_buffered} rows in memory, applied up to {core.applied_offset} and "
+                f"committed up to {core.state.replay_offset}"
+            )
 
     def _check_accounts(self, core: IngesterCore) -> None:
-        taken = self._settled_at_claim + core.counters.rows_taken
-        told = core.accounts.settled + core.rows_buffered
-        if taken != told:
+        applied = self._settled_at_claim + core.counters.rows_applied
+        accounted = core.accounts.settled + core.rows_buffered
+        if applied != accounted:
             raise SimulationFailure(
-                f"{self.name}: {taken} rows taken, {told} accounted for: {core.accounts}, {core.rows_buffered} buffered"
+                f"{self.name}: {applied} rows applied, {accounted} accounted for: {core.accounts}, "
+                f"{core.rows_buffered} buffered"
             )
 
     # The poller
 
+    def lose_stream(self) -> None:
+        """The buffer answers as another stream would, and is put right again after this process."""
+        self._lose(Forked("the stream is another one"))
+
+    def _lose(self, error: PenstockError) -> None:
+        self._lost = error
+        self._inbox.append(StreamLost(error))
+
     def _may_poll(self, core: IngesterCore) -> bool:
-        has_news = self._at < self._world.models[self.sequencer].next_offset or not self._told_caught_up
-        if self._is_paused or not has_news:
+        assert self._followed is not None
+        has_news = self._followed.next_offset < self._world.models[self.sequencer].next_offset
+        if not has_news and self._reported_caught_up:
+            return False
+        if self._is_paused or self._lost:
             return False
         return sum(isinstance(event, Polled) for event in self._inbox) < BATCHES_AHEAD
 
     def _poll(self) -> None:
+        assert self._followed is not None
         try:
             if self._cursor is None:
-                self._cursor = self._opened_cursor()
+                self._cursor, _ = self._followed.open(self._reader)
             batch = self._cursor.poll(self._world.rng.randint(1, 5), 2**20, 0)
             next_offset = self._reader.offsets(self.sequencer).next_offset
         except Unavailable:
             self._cursor = None
             return
-        except OffsetTrimmed:
-            self._superseded("what it reads was trimmed")
+        except OffsetTrimmed as error:
+            if not self.is_superseded:
+                raise SimulationFailure(f"{self.name}: {error.message}, and nobody else holds the sequencer") from None
+            self._lose(error)
             return
-        decoded = tuple(self._world.decoded(self.sequencer, found) for found in batch.records)
-        self._at = batch.next_offset
-        self._told_caught_up = batch.next_offset >= next_offset
-        self._inbox.append(Polled(decoded, batch.next_offset, self._told_caught_up))
-
-    def _opened_cursor(self) -> Cursor:
-        if self._reader.identity(self.sequencer) != self._identity:
-            raise Forked("another stream")
-        cursor = self._reader.reader(self.sequencer)
-        cursor.seek(self._at)
-        return cursor
+        self._reported_caught_up = batch.next_offset >= next_offset
+        records = self._followed.read(batch)
+        self._inbox += decoded_steps(records, batch.next_offset, self._reported_caught_up, known=self._known)
 
     # Workers
 
-    def _persist(self, job: PersistJob) -> None:
-        self._persists.remove(job)
-        try:
-            result = persist(job, self._store)
-        except Unavailable:
-            self._inbox.append(PersistFailed(job))
-        else:
-            self._inbox.append(Persisted(job, result))
+    def _persist(self, action: Persist) -> None:
+        self._persists.remove(action)
+        self._inbox.append(perform(action, self._store))
 
     def _advance_in_order(self) -> None:
         self._is_busy = True
@@ -266,19 +291,8 @@ class IngesterProcess(Process):
             self._current = None
         self._is_busy = False
 
-    def _commit(self, action: Commit) -> StoreTask:
-        steps = manifest.commit(action.state, action.change, action.nonce)
-        name = f"commit {action.state.number + 1}"
-        return StoreTask(name, steps, self._store, self._committed, self._commit_failed)
-
-    def _committed(self, state: ManifestState) -> None:
-        self._inbox.append(Committed(state))
-
-    def _commit_failed(self, error: PenstockError) -> None:
-        if isinstance(error, Unavailable):
-            self._inbox.append(CommitFailed())
-        else:
-            self._fenced(error)
+    def _performed(self, name: str, action: StoreAction) -> StoreTask:
+        return StoreTask(name, perform_steps(action, self._store), self._store, self._inbox.append, self._fenced)
 
     def _watched(self, error: PenstockError) -> None:
         if not isinstance(error, Unavailable):
@@ -294,14 +308,6 @@ class IngesterProcess(Process):
         if not self.is_superseded:
             raise SimulationFailure(f"{self.name} ends, {how}, and nobody else holds the sequencer")
         self.end(how)
-
-    def _dead_letter(self, letter: DeadLetter) -> None:
-        try:
-            put_aside(self._store, self.sequencer, letter)
-        except Unavailable:
-            self._inbox.append(DeadLetterFailed(letter.offset))
-        else:
-            self._inbox.append(DeadLettered(letter.offset))
 
     def _remove_unnamed(self, state: ManifestState) -> None:
         try:

@@ -1,7 +1,7 @@
 """What must be read: computed from the records in the buffer, which are the truth.
 
-A record whose producer id and sequence stand at a lower offset counts for nothing; nor does one that cannot be decoded
-or has a column of another type than an earlier record gave it. The others are taken in order of offsets, and of rows
+A record whose producer id and sequence occur at a lower offset counts for nothing; nor does one that cannot be decoded
+or has a column of another type than an earlier record gave it. The others are applied in order of offsets, and of rows
 with the same key the newer wins, field by field.
 """
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from common import entry as codec
+from common.catalog.partition_key import PartitionKey
 from common.entry import Entry
-from common.errors import DataCorrupt
-from common.ids import Offset, SequencerId
-from common.schema import DAY_NS, ColumnType, TableId, columns_of
-from ingester.partition_key import PartitionKey
+from common.values.errors import DataCorrupt
+from common.values.ids import Offset, SequencerId
+from common.values.schema import DAY_NS, ColumnType, TableId, columns_of
 from tests.simulation.chaos import SimulationFailure
 from tests.support.records import Row, rows_of
 from writebuffer.contract import Reader, SequencedRecord
@@ -68,7 +68,7 @@ class SequencerModel:
         self.offsets_of_line: dict[int, list[Offset]] = {}
         """By the number that every line of a client carries in its values."""
         self.columns: dict[TableId, dict[str, ColumnType]] = {}
-        self._cursor = reader.reader(sequencer)
+        self._cursor = reader.cursor(sequencer)
         self._producers: set[tuple[bytes, int]] = set()
 
     @property

@@ -8,7 +8,7 @@ from tests.simulation.chaos import Crashed
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that may happen now. weight: how likely it is chosen, beside the others."""
+    """One thing that may happen now. weight: how likely it is chosen, compared with the others."""
 
     weight: float
     name: str
@@ -16,7 +16,7 @@ class Step:
 
 
 class Process:
-    """Alive until it crashed or came to its end. Whatever it had under way is gone then."""
+    """Alive until it crashed or came to its end. All that it had under way is gone then."""
 
     def __init__(self, name: str) -> None:
         self.name = name

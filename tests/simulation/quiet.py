@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable
 
-from common.objectstore import run
-from ingester.persist import manifest
+from common.catalog.manifest import manifest
+from common.store.objects import run
 from tests.simulation.chaos import CALM, SimulationFailure
 from tests.simulation.ingester_process import IngesterProcess
 from tests.simulation.model import Key, SequencerModel, difference, fold
@@ -89,16 +89,16 @@ def _rests(ingester: IngesterProcess, model: SequencerModel) -> bool:
 
 
 def _states(world: World) -> str:
-    told = [f"{len(router.requests)} requests at {router.name}" for router in world.routers]
+    states = [f"{len(router.requests)} requests at {router.name}" for router in world.routers]
     for ingester in world.ingesters:
         core = ingester.core
-        told.append(
+        states.append(
             f"{ingester.name} without a claim"
             if core is None
             else f"{ingester.name} applied {core.applied_offset} of {world.models[ingester.sequencer].next_offset}, "
             f"caught up {core.caught_up}, paused {core.paused}, {core.jobs_running} jobs, {core.rows_buffered} rows"
         )
-    return "; ".join(told)
+    return "; ".join(states)
 
 
 def _check_manifest(world: World, model: SequencerModel) -> None:

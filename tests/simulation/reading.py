@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass
 
-from common.ids import SequencerId
-from common.objectstore import ObjectStore, run
-from common.schema import TableId
-from ingester.core import View
-from ingester.persist import manifest
-from ingester.persist.manifest_state import ManifestState
-from ingester.query import Ticket, table_rows
-from penstock.memory_rows import SequencerRows
+from common.catalog.manifest import manifest
+from common.catalog.manifest.state import ManifestState
+from common.reading import Ticket
+from common.store.objects import ObjectStore, run
+from common.values.ids import SequencerId
+from common.values.schema import TableId
+from ingester.core.view import View
+from ingester.serving.flight import table_rows
+from penstock.query.memory_rows import SequencerRows
 
 # How files and memory are joined is the product's own code: a copy here would be what is tested.
-from penstock.query import table_sources as join
+from penstock.query.sources import table_sources as join
 from tests.simulation.chaos import SimulationFailure
 from tests.simulation.model import Content, Key, SequencerModel, difference, fold, keyed
 from tests.simulation.parquet import parquet
@@ -44,7 +45,7 @@ class Query:
         self._check_memory(model, state)
 
     def _check_memory(self, model: SequencerModel, state: ManifestState) -> None:
-        """In memory is exactly what that manifest does not cover, so that each row stands in one place."""
+        """In memory is exactly what that manifest does not cover, so that each row is in one place."""
         buffered = sum(partition.rows for partition in self.view.partitions.values())
         expected = model.rows(
             self.view.applied_offset, lambda offset, key: not state.covers(key.partition, offset, key.time_ns)
@@ -52,7 +53,7 @@ class Query:
         count = sum(1 for _ in expected)
         if buffered != count:
             raise SimulationFailure(
-                f"sequencer {self.sequencer}: {buffered} rows in memory beside manifest {state.number}, not {count}"
+                f"sequencer {self.sequencer}: {buffered} rows in memory with manifest {state.number}, not {count}"
             )
 
 

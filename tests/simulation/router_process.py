@@ -1,27 +1,28 @@
 """One router process: RouterCore, and what its driver (router/service.py) would have under way.
 
-As there: one thread parses, a few settle, events come back through one queue, and appends are on the network in the
-order in which the core asked; what of them a crash leaves behind may still reach the buffer later.
+As there: one parser works beside the core, a few threads settle, events come back through one queue, and appends are on
+the network in the order in which the core asked; what of them a crash leaves on the way may still reach the buffer
+later.
 """
 
 import random
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
-from common.clock import FakeClock
-from common.errors import PenstockError, Unavailable
-from common.ids import Offset, SequencerId
-from common.objectstore import Steps
-from router.admission import Admission
-from router.answers import Answer
-from router.batch import BatchParser
-from router.core import RouterCore
-from router.events import (
+import structlog
+
+from common.catalog.schema_store import SchemaStore
+from common.catalog.table_limit import TableLimit
+from common.values.clock import FakeClock
+from common.values.errors import PenstockError, Unavailable, Written
+from common.values.ids import Offset, SequencerId
+from router.core.admission import Admission
+from router.core.core import RouterCore
+from router.core.events import (
     Action,
     Append,
-    AppendDone,
-    AppendFailed,
     Arrived,
     Cancel,
     Event,
@@ -29,27 +30,26 @@ from router.events import (
     Finished,
     Halt,
     Parse,
-    Parsed,
-    ParseFailed,
     Respond,
     Settle,
-    Settled,
-    SettleFailed,
     Stop,
     Stopped,
     WriteRequest,
 )
-from router.schema_store import SchemaStore
-from router.table_schema import NO_SCHEMA, TableSchema
+from router.core.outcome import Outcome, Overloaded, PartlyStored
+from router.performer import Performer
 from tests.simulation.chaos import Chaos, Fate, SimulationFailure
 from tests.simulation.process import Process, Step
 from tests.simulation.store import Connection, MemoryStore
 from tests.simulation.tasks import StoreTask
 from tests.simulation.workload import Line
+from tests.support.parsers import LocalParser
+from writebuffer.contract import Appended, AppendedRange
 from writebuffer.record import Record
 
 IN_FLIGHT_BYTES_MAX = 2_000
 BATCH_BYTES_MAX = 600
+CLIENTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
 
 class RouterWorld(Protocol):
@@ -65,7 +65,7 @@ class RouterWorld(Protocol):
 
     def meanwhile(self) -> None: ...
 
-    def answered(self, request_id: int, answer: Answer) -> None: ...
+    def answered(self, request_id: int, outcome: Outcome) -> None: ...
 
     def append(self, sequencer: SequencerId, records: Sequence[Record]) -> Offset: ...
 
@@ -76,24 +76,35 @@ class RouterProcess(Process):
         rng = world.rng
         self.is_stopping = False
         self.requests: set[int] = set()
+        self._all_or_nothing: set[int] = set()
         self._world = world
         self._skew_ns = rng.randrange(-3_000_000_000, 3_000_000_000)
-        self._core = RouterCore(rng.randbytes(16), Admission(IN_FLIGHT_BYTES_MAX), BATCH_BYTES_MAX)
-        self._parser = BatchParser(len(world.sequencers))
-        self._schemas = SchemaStore(lambda: f"{rng.getrandbits(64):016x}")
+        self._admission = Admission(IN_FLIGHT_BYTES_MAX)
+        self._core = RouterCore(rng.randbytes(16), self._admission, BATCH_BYTES_MAX)
+        limit = TableLimit(rng.choice((0, 0, 2)), world.clock)  # of three tables; a router with another limit is a race
+        schemas = SchemaStore(lambda: f"{rng.getrandbits(64):016x}", limit)
+        self._performer = Performer(schemas, structlog.get_logger())
+        self._parser = LocalParser(len(world.sequencers))
         self._store = Connection(world.store, world.chaos, self._meanwhile)
         self._inbox: deque[Event] = deque()
         self._parses: deque[Parse] = deque()
         self._settles: list[StoreTask] = []
         self._appends: dict[SequencerId, deque[Append]] = {sequencer: deque() for sequencer in world.sequencers}
-        self._batches: set[int] = set()
-        self._cancelled: set[int] = set()
 
     def send(self, request_id: int, lines: Sequence[Line]) -> None:
         """A client's request arrives."""
-        self.requests.add(request_id)
         body = "\n".join(line.text() for line in lines).encode()
-        self._step(Arrived(request_id, WriteRequest(lines[0].namespace, body, precision_ns=1)))
+        client = self._world.rng.choice(CLIENTS)
+        if not self._admission.admit(client, len(body)):
+            self._world.answered(request_id, Overloaded(self._admission.refusal(client)))
+            return
+        self.requests.add(request_id)
+        all_or_nothing = self._world.rng.random() < 0.3
+        if all_or_nothing:
+            self._all_or_nothing.add(request_id)
+        namespace = lines[0].namespace
+        request = WriteRequest(namespace, body, precision_ns=1, all_or_nothing=all_or_nothing, client=client)
+        self._step(Arrived(request_id, request))
 
     def stop(self) -> None:
         self.is_stopping = True
@@ -103,7 +114,7 @@ class RouterProcess(Process):
         """A request has taken too long."""
         if self.requests:
             request_id = self._world.rng.choice(sorted(self.requests))
-            self._step(Expired(request_id, Unavailable("not durable in time", written="unknown")))
+            self._step(Expired(request_id, "not durable in time"))
 
     def end(self, how: str) -> None:
         super().end(how)
@@ -132,48 +143,35 @@ class RouterProcess(Process):
     def _perform(self, action: Action) -> None:
         match action:
             case Parse():
-                self._batches.add(action.batch_id)
+                self._world.happened["a table is refused"] += bool(action.refused_tables)
                 self._parses.append(action)
             case Settle():
                 self._begin_settle(action)
             case Append():
                 self._appends[action.sequencer].append(action)
             case Cancel(batch_id):
-                self._cancelled.add(batch_id)
-            case Respond(request_id, answer):
+                self._parser.cancel(batch_id)
+                self._performer.cancel(batch_id)
+            case Respond(request_id, outcome):
                 self.requests.remove(request_id)
-                self._world.answered(request_id, answer)
+                if request_id in self._all_or_nothing and isinstance(outcome, PartlyStored):
+                    raise SimulationFailure(f"request {request_id} is all or nothing, and partly stored")
+                self._world.answered(request_id, outcome)
             case Finished(batch_id):
-                self._batches.remove(batch_id)
+                self._performer.forget(batch_id)
             case Halt(error):
                 raise SimulationFailure(f"{self.name} halts: {error.message}")
             case Stopped():
                 self.end("stopped")
 
     def _parse(self) -> None:
-        action = self._parses.popleft()
-        if action.batch_id in self._cancelled:
-            self._inbox.append(ParseFailed(action.batch_id, Unavailable("given up")))
-            return
-        result = self._parser.parse(action.namespace, action.bodies, action.schemas)
-        self._inbox.append(Parsed(action.batch_id, result))
+        self._inbox.append(self._parser.parse(self._parses.popleft()))
 
     def _begin_settle(self, action: Settle) -> None:
-        settled: dict[str, TableSchema] = {}
-        self._settles.append(
-            StoreTask(
-                f"{action.namespace} {' '.join(sorted(action.additions))}",
-                self._settle_steps(action, settled),
-                self._store,
-                lambda _: self._inbox.append(Settled(action.batch_id, settled)),
-                lambda error: self._inbox.append(SettleFailed(action.batch_id, error, settled)),
-            )
-        )
-
-    def _settle_steps(self, action: Settle, settled: dict[str, TableSchema]) -> Steps[None]:
-        for table, additions in action.additions.items():
-            cached = action.cached.get(table, NO_SCHEMA)
-            settled[table] = yield from self._schemas.settle(action.namespace, table, cached, additions)
+        name = f"{action.namespace} {' '.join(sorted(action.additions))}"
+        task = StoreTask(name, self._performer.settle(action), self._store, self._inbox.append, _no_error)
+        if not task.ended:  # a table that a full namespace has no room for is refused without a call
+            self._settles.append(task)
 
     def _settle(self, task: StoreTask) -> None:
         self._settles.remove(task)  # while its call is on its way, nothing else may advance it
@@ -182,25 +180,40 @@ class RouterProcess(Process):
             self._settles.append(task)
 
     def _append(self, action: Append) -> None:
-        """The append reaches the buffer, and its answer this router, or not."""
-        fate = self._world.chaos.write()
-        if fate is Fate.LATE:
-            self._world.late_appends.append(action)
-        records = list(action.records)
-        if fate is Fate.LOST and len(records) > 1:  # a prefix may stand
-            records = records[: self._world.rng.randint(1, len(records))]
-        if fate in (Fate.DONE, Fate.LOST, Fate.CRASH_AFTER):
-            last_offset = self._world.append(action.sequencer, records)
-        if fate in (Fate.CRASH_BEFORE, Fate.CRASH_AFTER):
-            self.end("crashed")
-        elif fate is Fate.DONE:
-            self._inbox.append(AppendDone(action.batch_id, action.sequencer, last_offset))
-        else:
-            error: PenstockError = Unavailable(
-                f"append: injected, {fate.value}", written="no" if fate is Fate.REFUSED else "unknown"
-            )
-            self._inbox.append(AppendFailed(action.batch_id, action.sequencer, error))
+        """The append reaches the buffer, and its event this router, or not."""
+        self._performer.append(action, SimulatedWriter(self._world, self, action), self._inbox.append)
 
     def _meanwhile(self) -> None:
         self._world.meanwhile()
         self.check_alive()
+
+
+class SimulatedWriter:
+    """What the performer uses of a Writer: appends that are done, refused, late, lost in the answer, or a crash."""
+
+    def __init__(self, world: RouterWorld, process: RouterProcess, action: Append) -> None:
+        self._world = world
+        self._process = process
+        self._action = action
+
+    def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
+        future: Future[AppendedRange] = Future()
+        fate = self._world.chaos.write()
+        if fate is Fate.LATE:
+            self._world.late_appends.append(self._action)
+        if fate is Fate.LOST and len(records) > 1:  # a prefix may be there
+            records = records[: self._world.rng.randint(1, len(records))]
+        if fate in (Fate.DONE, Fate.LOST, Fate.CRASH_AFTER):
+            last = Appended(self._world.append(sequencer, list(records)), 0)
+        if fate in (Fate.CRASH_BEFORE, Fate.CRASH_AFTER):
+            self._process.end("crashed")
+        elif fate is Fate.DONE:
+            future.set_result(AppendedRange(last, last))
+        else:
+            written: Written = "no" if fate is Fate.REFUSED else "unknown"
+            future.set_exception(Unavailable(f"append: injected, {fate.value}", written=written))
+        return future
+
+
+def _no_error(error: PenstockError) -> None:
+    raise SimulationFailure(f"the performer let an error out: {error.message}")

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
-from ingester import core as ingester_core
-from ingester.buffer import partition
-from ingester.lifecycle import Rules
-from ingester.persist import manifest
-from penstock import query
-from router import entries
+from common.catalog.manifest import checkpoint, files, head, manifest
+from ingester.buffer import waiting
+from ingester.core import committing, persisting
+from ingester.core.lifecycle import Rules
+from penstock.query import sources
+from router.parsing.lines import entries
 from tests.simulation.ingester_process import Settings
 from tests.simulation.parquet import parquet
 
@@ -22,13 +22,16 @@ def tiny_limits(rng: random.Random) -> Iterator[None]:
     """What takes thousands of records or minutes elsewhere happens after a few here."""
     with ExitStack() as limits:
         for module, name, value in (
-            (ingester_core, "RECORDS_BETWEEN_PLANS", 6),
-            (ingester_core, "ADVANCE_RECORDS", 8),
-            (ingester_core, "ADVANCE_NS", 20 * SECOND_NS),
-            (partition, "MERGE_COUNT", 3),
+            (persisting, "RECORDS_BETWEEN_PLANS", 6),
+            (committing, "ADVANCE_RECORDS", 8),
+            (committing, "ADVANCE_NS", 20 * SECOND_NS),
+            (waiting, "MERGE_COUNT", 3),
             (manifest, "TRIES_MAX", rng.choice((1, 3))),
+            (checkpoint, "RECORDS_MAX", records_max := rng.choice((1, 3, 64))),
+            (head, "WINDOW", records_max + 1),
+            (files, "PART_FILES", rng.choice((1, 2, 256))),
             (entries, "PAYLOAD_BYTES_MAX", rng.choice((1_000_000, 2_500))),
-            (query, "read_stored", lambda file, store: parquet(store.get(file.path))),
+            (sources, "read_stored", lambda file, store: parquet(store.get(file.path))),
         ):
             limits.enter_context(mock.patch.object(module, name, value))
         yield
@@ -45,6 +48,8 @@ def drawn_settings(rng: random.Random) -> Settings:
             soft_memory_bytes=soft_bytes,
             hard_memory_bytes=soft_bytes * 2,
             log_bytes_max=rng.choice((6_000, 50_000)),
+            log_records_max=rng.choice((10, 1_000)),
+            stop_timeout_ns=30 * SECOND_NS,
         ),
         file_bytes_max=rng.choice((200, 100_000)),
         persist_jobs_max=rng.choice((1, 4)),

@@ -1,6 +1,6 @@
 """One run from beginning to end: chaos, a quiet point, chaos again, another, and the ordered stop."""
 
-from common.errors import PenstockError
+from common.values.errors import PenstockError
 from tests.simulation.quiet import come_to_rest, stop_in_order
 from tests.simulation.settings import tiny_limits
 from tests.simulation.world import World
@@ -14,7 +14,7 @@ class SeedFailed(AssertionError):
 
 
 def run_world(world: World, steps: int = STEPS) -> None:
-    """Raises SimulationFailure, or whatever a core raised, where something that must hold does not."""
+    """Raises SimulationFailure, or what a core raised, where something that must hold does not."""
     intensity = world.chaos.intensity
     with tiny_limits(world.rng):
         for _ in range(2):

@@ -6,8 +6,8 @@ dead or has tried again; and while a call is on its way, other things happen.
 
 from collections.abc import Callable, Iterator
 
-from common.errors import Unavailable
-from common.objectstore import AlreadyExists, NotFound, StoredObject
+from common.store.objects import AlreadyExists, NotFound, StoredObject
+from common.values.errors import Unavailable
 from tests.simulation.chaos import Chaos, Crashed, Fate
 
 
@@ -27,13 +27,16 @@ class MemoryStore:
 
     def put_if_absent(self, path: str, data: bytes) -> None:
         if path in self.objects:
-            raise AlreadyExists(f"object {path} stands already", path=path)
+            raise AlreadyExists(f"object {path} exists already", path=path)
         self.put(path, data)
 
     def get(self, path: str) -> bytes:
         if path not in self.objects:
             raise NotFound(f"no object at {path}", path=path)
         return self.objects[path]
+
+    def make_durable(self, path: str) -> None:
+        self.get(path)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for path in sorted(self.objects):
@@ -69,6 +72,10 @@ class Connection:
     def get(self, path: str) -> bytes:
         self._read(path)
         return self._store.get(path)
+
+    def make_durable(self, path: str) -> None:
+        self._read(path)
+        self._store.make_durable(path)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         self._read(prefix)

@@ -1,10 +1,11 @@
-"""Store steps (common/objectstore.py) performed one call at a time, with anything in between."""
+"""Store steps (common/store/objects.py) performed one call at a time, with anything in between."""
 
 from collections.abc import Callable
 from typing import Any
 
-from common.errors import PenstockError
-from common.objectstore import ObjectStore, Steps, StoreCall, perform
+from common.store.objects import ObjectStore, Steps, StoreCall, perform
+from common.values.errors import PenstockError
+from tests.support.single_calls import single_calls
 
 
 class StoreTask:
@@ -21,13 +22,13 @@ class StoreTask:
         """done, failed: called once, with what the steps returned or raised."""
         self.name = name
         self.ended = False
-        self._steps = steps
+        self._steps = single_calls(steps)
         self._store = store
         self._done = done
         self._failed = failed
         self._call: StoreCall | None = None
         self._answer: bytes | PenstockError | None = None
-        self._resume(lambda: next(steps))
+        self._resume(lambda: next(self._steps))
 
     def advance(self) -> None:
         if self._answer is None:

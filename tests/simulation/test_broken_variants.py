@@ -6,17 +6,22 @@ from typing import Any
 
 import pytest
 
-from common.errors import Fenced
-from common.objectstore import ObjectStore, Steps, run
+from common.catalog.manifest import manifest
+from common.catalog.manifest.change import Change
+from common.catalog.manifest.frontier import TIME_END, Frontier
+from common.catalog.manifest.state import ManifestState
+from common.store.objects import ObjectStore, Steps, run
+from common.values.errors import Fenced
 from ingester.buffer.tree import BufferTree
-from ingester.core import IngesterCore, View
-from ingester.events import Action, Event, Persisted
-from ingester.frontier import TIME_END, Frontier
-from ingester.jobs import Jobs
-from ingester.ledger import Ledger
-from ingester.persist import manifest
-from ingester.persist.manifest_state import Change, ManifestState
-from router.core import RouterCore
+from ingester.core.committing import Committing
+from ingester.core.core import IngesterCore
+from ingester.core.dead_letters import DeadLetters
+from ingester.core.ending import Ending
+from ingester.core.events import Action, Event, Finish, Persisted
+from ingester.core.jobs import Jobs
+from ingester.core.ledger import Ledger
+from ingester.core.view import View
+from router.core.core import RouterCore
 from tests.simulation import ingester_process, reading
 from tests.simulation.simulate import SeedFailed, simulate
 
@@ -35,28 +40,20 @@ def commits_out_of_cut_order(patch: pytest.MonkeyPatch) -> None:
 
 def replays_from_the_applied_offset(patch: pytest.MonkeyPatch) -> None:
     """Rows in memory are below the replay offset."""
-    patch.setattr(IngesterCore, "_replay_offset", lambda self, jobs: self.applied_offset)
+    patch.setattr(Committing, "_replay_offset", lambda self, jobs: self._intake.applied_offset)
 
 
 def replay_offset_does_not_wait_for_dead_letters(patch: pytest.MonkeyPatch) -> None:
     """A crash leaves neither the record nor its dead letter."""
-
-    def replay_offset(self: IngesterCore, jobs: frozenset[int]) -> Any:
-        dead, self._dead = self._dead, {}
-        try:
-            return original(self, jobs)
-        finally:
-            self._dead = dead
-
-    original = IngesterCore._replay_offset
-    patch.setattr(IngesterCore, "_replay_offset", replay_offset)
+    patch.setattr(DeadLetters, "first_offset", None)
 
 
 def producers_as_of_the_applied_offset(patch: pytest.MonkeyPatch) -> None:
-    """A replay takes what lies between for duplicates."""
+    """A replay counts what is in between as duplicates."""
 
     def settled_at(self: Ledger, replay_offset: Any) -> Any:
-        return replace(original(self, replay_offset), producers=self._producers.copy())
+        settled = original(self, replay_offset)
+        return replace(settled, as_of=replace(settled.as_of, producers=self._producers.copy()))
 
     original = Ledger.settled_at
     patch.setattr(Ledger, "settled_at", settled_at)
@@ -106,13 +103,13 @@ def frontier_corner_one_too_high(patch: pytest.MonkeyPatch) -> None:
 
 
 def replay_ignores_the_frontier(patch: pytest.MonkeyPatch) -> None:
-    """Rows that files hold are taken into memory again."""
+    """Rows that files hold are applied again."""
 
-    def take(self: BufferTree, entry: Any, offset: Any, arrival_ns: int, frontiers: Any) -> Any:
+    def add(self: BufferTree, entry: Any, offset: Any, arrival_ns: int, frontiers: Any) -> Any:
         return original(self, entry, offset, arrival_ns, {})
 
-    original = BufferTree.take
-    patch.setattr(BufferTree, "take", take)
+    original = BufferTree.add
+    patch.setattr(BufferTree, "add", add)
 
 
 def query_reads_the_newest_manifest(patch: pytest.MonkeyPatch) -> None:
@@ -125,7 +122,7 @@ def query_reads_the_newest_manifest(patch: pytest.MonkeyPatch) -> None:
 
 
 def duplicates_are_not_dropped(patch: pytest.MonkeyPatch) -> None:
-    """A record that stands twice is applied twice."""
+    """A record that occurs twice is applied twice."""
     patch.setattr(Ledger, "is_duplicate", lambda self, record: False)
 
 
@@ -143,10 +140,10 @@ def a_fenced_ingester_tries_the_next_number(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(manifest, "commit", commit)
 
 
-def a_lost_answer_is_taken_for_another_s_record(patch: pytest.MonkeyPatch) -> None:
+def a_lost_answer_is_mistaken_for_another_s_record(patch: pytest.MonkeyPatch) -> None:
     """The nonce is not looked at: an ingester takes its own record for that of its successor."""
     decode = manifest.decode
-    patch.setattr(manifest, "decode", lambda data, where: replace(decode(data, where), nonce=""))
+    patch.setattr(manifest, "decode", lambda *given: replace(decode(*given), nonce=""))
 
 
 def unnamed_files_are_those_of_any_lower_epoch(patch: pytest.MonkeyPatch) -> None:
@@ -160,6 +157,12 @@ def unnamed_files_are_those_of_any_lower_epoch(patch: pytest.MonkeyPatch) -> Non
 def failed_jobs_wait_for_ever(patch: pytest.MonkeyPatch) -> None:
     """Nothing is wrong in what is read, but it never comes to rest."""
     patch.setattr(Jobs, "due_again", lambda self, now_ns: [])
+
+
+def a_lost_stream_ends_the_ingester_at_once(patch: pytest.MonkeyPatch) -> None:
+    """What was applied of it is thrown away: it may be nowhere else."""
+    patch.setattr(Ending, "persists", False)
+    patch.setattr(Ending, "finish", lambda self, left, now_ns: Finish(self._lost) if self.begun else None)
 
 
 @pytest.mark.parametrize(
@@ -176,9 +179,10 @@ def failed_jobs_wait_for_ever(patch: pytest.MonkeyPatch) -> None:
         query_reads_the_newest_manifest,
         duplicates_are_not_dropped,
         a_fenced_ingester_tries_the_next_number,
-        a_lost_answer_is_taken_for_another_s_record,
+        a_lost_answer_is_mistaken_for_another_s_record,
         unnamed_files_are_those_of_any_lower_epoch,
         failed_jobs_wait_for_ever,
+        a_lost_stream_ends_the_ingester_at_once,
     ],
     ids=lambda broken: broken.__name__,
 )

@@ -1,15 +1,13 @@
 """What comes into the buffer: the clients' batches, and records that no router of ours would append."""
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.entry import Entry, encode
-from common.schema import DAY_NS
-from common.token import TOKEN_HEADER, parse_token
-from router.answers import Answer
+from common.values.schema import DAY_NS
+from router.core.outcome import LinesRefused, Outcome, PartlyStored, Stored
 from tests.simulation.chaos import SimulationFailure
 from tests.simulation.model import Key, ModelRecord, SequencerModel, keyed, line_of
 from tests.support.records import DAY0_NS, Row, batch
@@ -77,27 +75,29 @@ class Clients:
         for request_id in request_ids:
             self.missed.append(self.waiting.pop(request_id))
 
-    def answered(self, request_id: int, answer: Answer, models: Sequence[SequencerModel]) -> None:
-        """Raises SimulationFailure when a line is acknowledged that does not stand in the buffer."""
+    def answered(self, request_id: int, outcome: Outcome, models: Sequence[SequencerModel]) -> None:
+        """Raises SimulationFailure when a line is acknowledged that is not in the buffer."""
         lines = self.waiting.pop(request_id, None)
         if lines is None:
             raise SimulationFailure(f"request {request_id} was answered twice")
-        if answer.status not in (204, 400):
+        if not isinstance(outcome, Stored | PartlyStored | LinesRefused):
             self.missed.append(lines)
             return
-        refused = {one["line_number"] for one in json.loads(answer.body)["data"]} if answer.status == 400 else set()
-        token = parse_token(answer.headers.get(TOKEN_HEADER, "1:"))
+        if isinstance(outcome, LinesRefused):
+            return
+        refused = {line.number for line in outcome.lines.refused}
+        last_offsets = outcome.last_offsets
         for number, line in enumerate(lines, 1):
             if number in refused:
                 continue
             self.acknowledged += 1
-            stands = any(
-                offset <= token.get(model.sequencer, -1)
+            is_stored = any(
+                offset <= last_offsets.get(model.sequencer, -1)
                 for model in models
                 for offset in model.offsets_of_line.get(line.number, ())
             )
-            if not stands or line.is_bad:
-                raise SimulationFailure(f"acknowledged with token {dict(token)}, not in the buffer: {line}")
+            if not is_stored or line.is_bad:
+                raise SimulationFailure(f"acknowledged with {dict(last_offsets)}, not in the buffer: {line}")
 
     def check(self, record: ModelRecord) -> None:
         """Raises SimulationFailure for a row in the buffer that nobody sent, or that was changed on the way."""
@@ -115,7 +115,7 @@ class Clients:
         values: dict[str, Any] = {"a": number, "b": number + 0.5, "s": str(number)}
         names = rng.sample(sorted(values), rng.randint(1, 3))
         fields = {name: values[name] for name in sorted(names)}
-        if rng.random() < 0.1:  # its type is settled by whoever comes first, for each table
+        if rng.random() < 0.1:  # its type is that of the first write, for each table
             fields["x"] = rng.choice((number, float(number)))
         time_ns = DAY0_NS + rng.choice((0, 0, 0, 1)) * DAY_NS + rng.randrange(TIMES) * 1_000_000_000
         line = Line(number, namespace, table, Row(time_ns, tags, fields), is_bad=rng.random() < 0.02)

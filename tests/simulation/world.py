@@ -8,11 +8,10 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from common.clock import FakeClock
-from common.ids import Offset, SequencerId
-from ingester.decode import Decoded, decode
-from router.answers import Answer
-from router.events import Append
+from common.values.clock import FakeClock
+from common.values.ids import Offset, SequencerId
+from router.core.events import Append
+from router.core.outcome import Outcome
 from tests.simulation.audit import ManifestAudit
 from tests.simulation.chaos import CALM, Chaos, Crashed
 from tests.simulation.ingester_process import IngesterProcess
@@ -24,7 +23,7 @@ from tests.simulation.settings import SECOND_NS, drawn_settings
 from tests.simulation.store import MemoryStore
 from tests.simulation.workload import Clients, strange_record
 from tests.support.records import DAY0_NS
-from writebuffer.contract import Reader, SequencedRecord
+from writebuffer.contract import Reader
 from writebuffer.memory import MemoryBackend
 from writebuffer.record import Record
 
@@ -57,7 +56,7 @@ class World:
             SequencerModel(sequencer, self.reader) for sequencer in self.sequencers
         ]
         self.audits: Mapping[SequencerId, ManifestAudit] = {
-            model.sequencer: ManifestAudit(model, self.store.objects) for model in self.models
+            model.sequencer: ManifestAudit(model, self.store) for model in self.models
         }
         self.clients = Clients(self.rng)
         self.routers: list[RouterProcess] = []
@@ -67,7 +66,6 @@ class World:
         self._writer = backend.open_writer()
         self._started = 0
         self._is_nested = False
-        self._decoded: dict[tuple[SequencerId, int], Decoded] = {}
 
     def step(self) -> None:
         """One thing happens."""
@@ -98,7 +96,7 @@ class World:
     # What the processes need
 
     def append(self, sequencer: SequencerId, records: Sequence[Record]) -> Offset:
-        """Append to the buffer, and see what stands there now; the last record's offset."""
+        """Append to the buffer, and read what it holds now; the last record's offset."""
         last_offset = self._writer.append_many(sequencer, records).result().last.offset
         self.note(f"  {len(records)} records up to {sequencer}:{last_offset}")
         for record in self.models[sequencer].look():
@@ -108,16 +106,9 @@ class World:
     def note(self, text: str) -> None:
         self.trace.append(f"{self.clock.monotonic_s():9.3f} {text}")
 
-    def decoded(self, sequencer: SequencerId, found: SequencedRecord) -> Decoded:
-        """Decoding is a function of the record alone: done once, however often it is read."""
-        key = sequencer, found.offset
-        if key not in self._decoded:
-            self._decoded[key] = decode(found)
-        return self._decoded[key]
-
-    def answered(self, request_id: int, answer: Answer) -> None:
-        self.note(f"  request {request_id}: {answer.status} {dict(answer.headers)}")
-        self.clients.answered(request_id, answer, self.models)
+    def answered(self, request_id: int, outcome: Outcome) -> None:
+        self.note(f"  request {request_id}: {outcome}")
+        self.clients.answered(request_id, outcome, self.models)
 
     def meanwhile(self) -> None:
         """While a call to the store is on its way, other things happen, also in the process that made it."""
@@ -174,6 +165,8 @@ class World:
         yield Step(self.chaos.intensity.crash, "kill", lambda: ingester.end("killed"))
         if not ingester.is_stopping:
             yield Step(0.02, "stop", lambda: ingester.stop(persist_first=self.rng.random() < 0.5))
+        if ingester.is_following:
+            yield Step(0.02, "its stream is lost", ingester.lose_stream)
         if ingester.is_ready:
             yield Step(0.3, "take a view", lambda: self.queries.append(ingester.query()))
 

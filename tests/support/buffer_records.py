@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from common.clock import SystemClock
-from common.ids import SequencerId
+from common.values.clock import SystemClock
+from common.values.ids import SequencerId
 from writebuffer.conformance import samples
 from writebuffer.conformance.samples import PRODUCER, TRACE_PARENT, number_of
 from writebuffer.contract import Backend, Cursor
@@ -46,7 +46,7 @@ def read_all(backend: Backend, sequencer: int = 0) -> list[tuple[int, Record]]:
     reader = backend.open_reader()
     offsets = reader.offsets(SequencerId(sequencer))
     at, end = offsets.first_offset, offsets.next_offset
-    cursor = reader.reader(SequencerId(sequencer))
+    cursor = reader.cursor(SequencerId(sequencer))
     found: list[tuple[int, Record]] = []
     while at < end:  # without a poll of an empty log: under a FakeClock it would wait for ever
         batch = cursor.poll(1000, 2**30, 0.1)

@@ -7,9 +7,17 @@ import pytest
 campaign = pytest.mark.campaign
 
 
-def rounds(default: int = 50) -> int:
+_ROUNDS = 50
+
+
+def rounds(default: int = _ROUNDS) -> int:
     """Rounds of a process test (PENSTOCK_CAMPAIGN_ROUNDS)."""
     return int(os.environ.get("PENSTOCK_CAMPAIGN_ROUNDS", default))
+
+
+def is_whole() -> bool:
+    """Whether the whole campaign runs, and not a share of it."""
+    return rounds() >= _ROUNDS
 
 
 def seeds(default: int = 5000) -> int:

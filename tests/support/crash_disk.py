@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from common.disk import Buffers, FileStat, Locked
+from common.store.disk import Buffers, FileStat, Locked
 from tests.support.crash_model import SECTOR_BYTES, Act, Content, Folder, Image, files
 
 
@@ -38,14 +38,14 @@ class CrashDisk:
     """
 
     def __init__(self, root: Folder | None = None) -> None:
-        """root: what stands on it, as an Image left it."""
+        """root: what is on it, as an Image left it."""
         self.space_bytes: int | None = None
         self.operations = 0
         self.failed: list[str] = []
         self.on_sync: Callable[[str], None] = lambda path: None
         """Called at the start of each sync of a file, without the lock: a test may block there."""
         self.on_change: Callable[[str], None] = lambda what: None
-        """Called before each changing operation, which it is told."""
+        """Called before each changing operation, with its description."""
         self._crash_at: int | None = None
         self._root = root or Folder()
         self._failures: list[_Failure] = []
@@ -109,18 +109,21 @@ class CrashDisk:
                 found = self._node(path)
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            return FileStat(0, 0, True) if isinstance(found, Folder) else FileStat(len(found.now), 0, False)
+            is_folder = isinstance(found, Folder)
+            return FileStat(0 if is_folder else len(found.now), 0, is_folder, device=0, inode=id(found))
 
     def names(self, folder: str) -> list[str]:
         with self._lock:
             return sorted(self._folder(folder).now)
 
-    def make_folder(self, path: str) -> None:
+    def make_folder(self, path: str, root: str = "/") -> None:
         """As LocalDisk does it: one folder and one sync after another."""
         with self._lock:
             missing = []
             at = PurePosixPath(path)
             while (found := self.stat(str(at))) is None or not found.is_folder:
+                if str(at) == root:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), root)
                 missing.append(at)
                 at = at.parent
             self.sync_folder(str(at.parent))
@@ -178,7 +181,7 @@ class CrashDisk:
                 del self._locks[path]
 
     def corrupt(self, path: str, position: int, data: bytes) -> None:
-        """Change stored bytes behind everybody's back, as rot does."""
+        """Change stored bytes with no operation on the disk, as rot does."""
         with self._lock:
             content = self._content(path)
             content.write(position, data)

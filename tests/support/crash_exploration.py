@@ -8,7 +8,7 @@ points are judged in the same way. A state that was met before with the same pro
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from common.errors import PenstockError
+from common.values.errors import PenstockError
 from tests.support.crash_disk import CrashDisk
 from tests.support.crash_model import Folder
 from tests.support.crash_states import Bounds, CrashPoint, digest, outcomes
@@ -38,7 +38,7 @@ def insist(call: Callable[[], None]) -> None:
 
 
 class Law(Protocol[Known, Outcome]):
-    """What is proven. Whatever a method raises, and was not meant, breaks the law."""
+    """What is proven. Any unexpected exception of a method breaks the law."""
 
     def recover(self, root: Folder) -> Outcome:
         """Start on what a power cut left, and say what is there. Called once for equal states."""
@@ -108,7 +108,7 @@ class Exploration(Generic[Known, Outcome]):
             except (PenstockError, OSError, AssertionError) as error:
                 where = f"power cut at point {point.number}, before {point.before}"
                 raise LawBroken(
-                    f"{where}; lost or old: {point.image.told(versions)}\n{type(error).__name__}: {error}"
+                    f"{where}; lost or old: {point.image.lost_or_old(versions)}\n{type(error).__name__}: {error}"
                 ) from error
             new.append(point.image.left(versions))
         return new

@@ -5,8 +5,8 @@
 - A file's size is its synced one or any it had since; what was never written below it is zeros.
 - A name made, moved or removed in a folder since its sync is so or is not, each by itself; a rename within a folder is
   one change, across folders two.
-- After a failed sync the sectors it was to write hold any of these for ever, whatever is synced later, until they are
-  written again: Linux takes them for clean.
+- After a failed sync the sectors it was to write hold any of these for ever, also after later syncs, until they are
+  written again: Linux counts them as clean.
 
 An Image is all of that at one instant; `Image.left` builds the tree that one outcome leaves.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 SECTOR_BYTES = 512
 _SIZE = -1
-"""The key of the choice of a file's size, beside those of its sectors."""
+"""The key of the choice of a file's size, in addition to those of its sectors."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Content:
     sectors: dict[int, list[bytes]] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
     stuck: set[int] = field(default_factory=set)
-    """Sectors that a failed sync left behind."""
+    """Sectors that a failed sync left."""
 
     def write(self, position: int, data: bytes) -> None:
         if not data:
@@ -173,7 +173,7 @@ class Image:
         fixed = {"kept": lambda choice: choice.versions - 1, "lost": lambda choice: 0}
         return [fixed.get(fates[one.thing], lambda choice: rng.randrange(choice.versions))(one) for one in self.choices]
 
-    def told(self, versions: Versions) -> str:
+    def lost_or_old(self, versions: Versions) -> str:
         """What is lost or old in that outcome, for a message."""
         pairs = [(choice, one) for choice, one in zip(self.choices, versions, strict=True) if one < choice.versions - 1]
         return "; ".join(f"{one.thing} {one.what}: {at} of {one.versions - 1}" for one, at in pairs) or "nothing lost"
@@ -228,7 +228,7 @@ def _nodes(root: Folder) -> list[tuple[str, Node]]:
 
 
 def _put(content: bytearray, sector: int, data: bytes) -> None:
-    """Write the part of a sector that lies below the file's end."""
+    """Write the part of a sector that is below the file's end."""
     at = sector * SECTOR_BYTES
     length = max(0, min(SECTOR_BYTES, len(content) - at))
     content[at : at + length] = data[:length]

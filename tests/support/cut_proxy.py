@@ -15,7 +15,7 @@ class CutProxy:
         self._sockets: list[socket.socket] = []
         self._cut_after: bytes | None = None
         self.admitting = threading.Event()
-        """While it is clear, new connections are taken and wait; those that stand go on."""
+        """While it is clear, new connections are accepted and wait; existing ones go on."""
         self.admitting.set()
         self.cut = threading.Event()
         """An answer was swallowed."""

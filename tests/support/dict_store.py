@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from common.errors import Unavailable
-from common.objectstore import AlreadyExists, NotFound, StoredObject
+from common.store.objects import AlreadyExists, NotFound, StoredObject
+from common.values.errors import Unavailable
 
 
 class DictStore:
@@ -15,10 +15,15 @@ class DictStore:
         self.objects: dict[str, bytes] = {}
         self.calls: list[tuple[str, str]] = []
         self._faults: list[tuple[str, str]] = []
+        self._reads_fail = False
 
     def fail(self, prefix: str, how: str = "before", times: int = 1) -> None:
         """The next puts below `prefix` raise Unavailable. how: `before`: nothing is written; `after`: it is."""
         self._faults += [(prefix, how)] * times
+
+    def fail_reads(self) -> None:
+        """Every get and list raises Unavailable from now on."""
+        self._reads_fail = True
 
     def put(self, path: str, data: bytes) -> None:
         self._write("put", path, lambda: self.objects.__setitem__(path, data))
@@ -26,16 +31,26 @@ class DictStore:
     def put_if_absent(self, path: str, data: bytes) -> None:
         if path in self.objects:
             self.calls.append(("put_if_absent", path))
-            raise AlreadyExists(f"object {path} stands already", path=path)
+            raise AlreadyExists(f"object {path} exists already", path=path)
         self._write("put_if_absent", path, lambda: self.objects.__setitem__(path, data))
 
     def get(self, path: str) -> bytes:
         self.calls.append(("get", path))
+        if self._reads_fail:
+            raise Unavailable(f"object store: {path}: injected")
         if path not in self.objects:
             raise NotFound(f"no object at {path}", path=path)
         return self.objects[path]
 
+    def make_durable(self, path: str) -> None:
+        self.calls.append(("make_durable", path))
+        if path not in self.objects:
+            raise NotFound(f"no object at {path}", path=path)
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
+        self.calls.append(("list", prefix))
+        if self._reads_fail:
+            raise Unavailable(f"object store: {prefix}: injected")
         for path in list(self.objects):
             if path.startswith(f"{prefix}/"):
                 yield StoredObject(path, len(self.objects[path]))

@@ -1,9 +1,10 @@
-"""An entry's envelope written by hand from docs/formats/entry.md, independent of common/entry.py.
+"""An entry's envelope written by hand from docs/formats/entry.md, independent of common/entry/.
 
 Makes what the codec itself would never write: wrong lengths, foreign bodies, true checksums over lies.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -34,11 +35,49 @@ class Table:
 
 
 @dataclass
+class PackedTable:
+    """One table of version 2: its part of the header, and what its block in the body is made of."""
+
+    shape: bytes
+    rows: int
+    series: int
+    series_bytes: int
+    string_bytes: int
+    flags: int
+    time_ns_min: int
+    time_ns_max: int
+
+    def to_bytes(self) -> bytes:
+        return (
+            struct.pack("<II", self.rows, self.series)
+            + struct.pack("<II", self.series_bytes, self.string_bytes)
+            + struct.pack("<qq", self.time_ns_min, self.time_ns_max)
+            + struct.pack("<II", len(self.shape), self.flags)
+        )
+
+
+def shape_bytes(table: bytes, tag_keys: Sequence[bytes], fields: Sequence[tuple[int, bytes]]) -> bytes:
+    """fields: code of the type, name."""
+    return (
+        struct.pack("<H", len(table))
+        + table
+        + struct.pack("<HH", len(tag_keys), len(fields))
+        + b"".join(struct.pack("<H", len(key)) + key for key in tag_keys)
+        + b"".join(struct.pack("<BH", kind, len(name)) + name for kind, name in fields)
+    )
+
+
+def series_bytes(*values: bytes) -> bytes:
+    """The tag values of one series; b"" where it has no such tag."""
+    return b"".join(struct.pack("<H", len(value)) + value for value in values)
+
+
+@dataclass
 class Envelope:
     """Every field as the format names it; None where the true value is wanted."""
 
     namespace: bytes
-    tables: list[Table]
+    tables: Sequence[Table | PackedTable]
     raw: bytes
     magic: bytes = b"PSNT"
     version: int = 1
@@ -54,7 +93,12 @@ class Envelope:
 
     def to_bytes(self) -> bytes:
         stored = pa.Codec("zstd", 1).compress(self.raw, asbytes=True) if self.codec == 1 else self.raw
-        names = self.namespace + b"".join(table.to_bytes() for table in self.tables) + self.header_excess
+        tables = b"".join(table.to_bytes() for table in self.tables)
+        names = self.namespace + tables + self.header_excess
+        if self.version == 2:
+            shapes = b"".join(table.shape for table in self.tables if isinstance(table, PackedTable))
+            names = bytes(2) + tables + self.namespace + shapes + self.header_excess
+            names += bytes(-(30 + len(names)) % 8)
         header = (
             self.magic
             + struct.pack("<BBH", self.version, self.codec, _or(self.table_count, len(self.tables)))

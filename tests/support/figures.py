@@ -1,7 +1,7 @@
 """What a run counted, shown at its end: `record_figure("crash points of the log: 412")` in a test, one line each.
 
-A pytest plugin, loaded by tests/conftest.py. A proof by enumeration says how much it enumerated, and says it to whoever
-runs the tests. A figure belongs to the test that records it: it stands under the test's name.
+A pytest plugin, loaded by tests/conftest.py. A proof by enumeration says how much it enumerated, in the output of
+every run. A figure belongs to the test that records it: it is printed under the test's name.
 """
 
 import os

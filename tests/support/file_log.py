@@ -3,11 +3,12 @@
 import structlog
 from structlog.testing import CapturingLogger
 
-from common.clock import FakeClock
+from common.values.clock import FakeClock
 from tests.support.crash_disk import CrashDisk
 from writebuffer.file import FileBackend
 from writebuffer.file.format import Place
 from writebuffer.file.log import LogWriter
+from writebuffer.waiting import CLOSE_S
 
 ROOT = "/data/log"
 FOLDER = f"{ROOT}/000"
@@ -15,10 +16,10 @@ SEGMENT_BYTES = 4096
 
 
 class OneLog:
-    """`disk` and `backend` see the same buffer. `logged`: what the log's logger was told."""
+    """`disk` and `backend` see the same buffer. `logged`: what the log logged."""
 
     def __init__(self, segment_bytes: int = SEGMENT_BYTES, disk: CrashDisk | None = None) -> None:
-        """disk: one that a buffer may stand on already, or not; a new one with a new buffer by default."""
+        """disk: with or without a buffer on it already; by default a new disk with a new buffer."""
         self.disk = disk or CrashDisk()
         self.clock = FakeClock()
         self.logged = CapturingLogger()
@@ -28,8 +29,15 @@ class OneLog:
         if disk is None:
             self.backend.create(1)
 
-    def another_backend(self) -> FileBackend:
-        return FileBackend(ROOT, self.disk, clock=self.clock, segment_bytes=self.segment_bytes, logger=self._logger)
+    def another_backend(self, *, close_s: float = CLOSE_S) -> FileBackend:
+        return FileBackend(
+            ROOT,
+            self.disk,
+            clock=self.clock,
+            segment_bytes=self.segment_bytes,
+            close_s=close_s,
+            logger=self._logger,
+        )
 
     def place(self) -> Place:
         reader = self.backend.open_reader()

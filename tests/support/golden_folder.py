@@ -4,7 +4,7 @@ Run once for each release whose formats are new; every later release must open t
 (tests/cluster/test_golden_folder.py). Written by the real router parsing, file log, ingester core, persist and
 manifest, in one process, so that no address or name of a machine is in it. Holds: two sequencers; files of several
 commits, overlapping ones too; an added column; names that need escaping; every field type; rows that are in the log
-only; a dead letter; a log of two segments.
+only; a dead letter; a log of two segments; from version 2 on manifests with checkpoints.
 """
 
 import json
@@ -12,32 +12,20 @@ import random
 import sys
 from pathlib import Path
 
-from common import cluster
-from common.config import IngesterConfig
-from common.ids import SequencerId
-from common.objectstore import ObjectStore, open_store, run
-from ingester.core import IngesterCore
-from ingester.dead_letter import put_aside
-from ingester.decode import decode
-from ingester.events import (
-    Action,
-    Commit,
-    Committed,
-    DeadLetter,
-    DeadLettered,
-    Event,
-    Persist,
-    Persisted,
-    Polled,
-    StopRequested,
-    Tick,
-)
-from ingester.lifecycle import Rules
-from ingester.persist import manifest
-from ingester.persist.job import persist
-from ingester.persist.manifest_state import Instance
-from ingester.start import claim
-from router.partition import sequencer_of, series_hash
+from common.catalog import cluster
+from common.catalog.manifest import checkpoint
+from common.catalog.manifest.change import Instance
+from common.store.objects import ObjectStore, run
+from common.store.opening import open_store
+from common.values.config import IngesterConfig
+from common.values.ids import SequencerId
+from ingester.core.core import IngesterCore
+from ingester.core.events import Event, Polled, StopRequested, Tick
+from ingester.core.lifecycle import Rules
+from ingester.following.claim import claim
+from ingester.following.decode import decode
+from ingester.performing import StoreAction, perform
+from router.parsing.partition import sequencer_of, series_hash
 from tests.support.records import DAY0_NS, Row, Unsigned, record
 from writebuffer.connect import connect
 from writebuffer.contract import Reader
@@ -90,26 +78,13 @@ def ingest(reader: Reader, store: ObjectStore, sequencer: int) -> None:
     """Claim, apply what is there, persist everything, stop."""
     claimed = claim(reader, store, SequencerId(sequencer), Instance("golden", "127.0.0.1:1", "127.0.0.1:2"), False)
     core = IngesterCore(claimed.state, Rules.of(IngesterConfig()), 1 << 28, 4, random.Random(sequencer))
-    cursor = reader.reader(SequencerId(sequencer))
+    cursor = reader.cursor(SequencerId(sequencer))
     cursor.seek(core.applied_offset)
     batch = cursor.poll(1000, 1 << 24, 0)
     events: list[Event] = [Polled(tuple(map(decode, batch.records)), batch.next_offset, True), Tick(DAY0_NS)]
     events.append(StopRequested(persist=True))
     while events:
-        for action in core.step(events.pop(0)):
-            events += _performed(action, store)
-
-
-def _performed(action: Action, store: ObjectStore) -> list[Event]:
-    match action:
-        case Persist(job):
-            return [Persisted(job, persist(job, store))]
-        case Commit(state, change, nonce):
-            return [Committed(run(manifest.commit(state, change, nonce), store))]
-        case DeadLetter():
-            put_aside(store, SequencerId(SEQUENCERS - 1), action)
-            return [DeadLettered(action.offset)]
-    return []
+        events += [perform(action, store) for action in core.step(events.pop(0)) if isinstance(action, StoreAction)]
 
 
 def append(url: str, generation: int, *, poison: bool = False) -> None:
@@ -128,6 +103,7 @@ def _fields(made: Record) -> dict[str, object]:
 
 
 def make(folder: Path) -> None:
+    checkpoint.RECORDS_MAX = 2  # any number is read: it is only how often one is written
     url = f"file://{folder}/log"
     connect(url).create(SEQUENCERS)
     store = open_store(f"file://{folder}/store")

@@ -7,47 +7,47 @@ the accounts are checked, and after every commit what the manifest says against 
 import io
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from common.catalog.manifest import manifest
+from common.catalog.manifest.change import Instance
+from common.catalog.manifest.state import ManifestState
+from common.catalog.partition_key import PartitionKey
 from common.entry import Entry
-from common.errors import Unavailable
-from common.ids import Offset, SequencerId
-from common.objectstore import ObjectStore, run
-from common.schema import DAY_NS, ColumnType, TableId
-from ingester.core import IngesterCore
-from ingester.decode import Decoded
-from ingester.events import (
+from common.store.objects import ObjectStore, run
+from common.values.errors import PenstockError
+from common.values.ids import Offset, SequencerId
+from common.values.schema import DAY_NS, ColumnType, TableId
+from ingester.core.core import IngesterCore
+from ingester.core.events import (
     Action,
     Commit,
-    CommitFailed,
     Committed,
     DeadLetter,
-    DeadLettered,
-    DeadLetterFailed,
     Event,
     Finish,
     Pause,
     Persist,
-    Persisted,
-    PersistFailed,
     Polled,
     Resume,
     StopRequested,
+    StreamLost,
     Tick,
 )
-from ingester.lifecycle import Rules
-from ingester.partition_key import PartitionKey
-from ingester.persist import manifest
-from ingester.persist.job import PersistJob, persist, view_batches
-from ingester.persist.manifest_state import Instance, ManifestState
+from ingester.core.lifecycle import Rules, plan
+from ingester.core.persisting import Policy
+from ingester.following.decode import Decoded
+from ingester.following.recovery import claim_change, start
+from ingester.performing import perform
+from ingester.persist.job import PersistJob, view_batches
 from ingester.persist.unnamed import remove_unnamed_files
-from ingester.recovery import Stream, claim_change, start
 from tests.support.dict_store import DictStore
-from tests.support.records import DAY0_NS, NAMESPACE, Row, columns, decoded, poison, rows_of
+from tests.support.records import DAY0_NS, NAMESPACE, Row, columns, decoded, poison, row, rows_of
 from writebuffer.contract import Offsets
+from writebuffer.same_stream import FoundStream
 
 SEQUENCER = SequencerId(3)
 SECOND_NS = 1_000_000_000
@@ -59,6 +59,8 @@ RULES = Rules(
     soft_memory_bytes=10**9,
     hard_memory_bytes=2 * 10**9,
     log_bytes_max=10**9,
+    log_records_max=10**9,
+    stop_timeout_ns=30 * SECOND_NS,
 )
 
 Key = tuple[str, str, frozenset[tuple[str, str]], int]
@@ -111,6 +113,7 @@ class IngesterRig:
         store: ObjectStore | None = None,
         sequencer: SequencerId = SEQUENCER,
         flight_address: str = "h:2",
+        policy: Policy = plan,
     ) -> None:
         """store: a DictStore of its own where none is given; only on that one can faults be injected."""
         self.store: Any = DictStore() if store is None else store
@@ -120,27 +123,33 @@ class IngesterRig:
         self.next_offset = Offset(0)
         self.first_offset = Offset(0)
         self.now_ns = DAY0_NS
-        self._rules, self._jobs_max, self._file_bytes_max = rules, jobs_max, file_bytes_max
+        self._rules, self._jobs_max, self._file_bytes_max, self._policy = rules, jobs_max, file_bytes_max, policy
         self._model = Model()
         self._sequence = 0
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew from store and log, as the process after a crash does; what was under way is forgotten."""
+        """Begin again from store and log, as the process after a crash does; what was under way is forgotten."""
         state = run(manifest.load(self._sequencer_id), self.store)
-        last = next((each.record for each in self.log if each.record.offset == state.stream.last_offset), None)
-        stream = Stream("stream", Offsets(self.first_offset, self.next_offset), last.checksum if last else None)
+        last = next((each.record for each in self.log if each.record.offset == state.as_of.stream.last_offset), None)
+        stream = FoundStream("stream", Offsets(self.first_offset, self.next_offset), last.checksum if last else None)
         change = claim_change(state, start(state, stream, accept_loss=False), stream, self._instance)
         self.claimed = run(manifest.claim(state, change, f"claim-{state.epoch + 1}"), self.store)
         remove_unnamed_files(self.claimed, self.store)
         self.core = IngesterCore(
-            self.claimed, self._rules, self._file_bytes_max, self._jobs_max, random.Random(self.claimed.epoch)
+            self.claimed,
+            self._rules,
+            self._file_bytes_max,
+            self._jobs_max,
+            random.Random(self.claimed.epoch),
+            self._policy,
         )
         self.at = self.claimed.replay_offset
         self.persists: list[PersistJob] = []
         self.commits: list[Commit] = []
         self.letters: list[DeadLetter] = []
         self.paused = self.finished = False
+        self.ended_with: PenstockError | None = None
 
     # The log
 
@@ -186,29 +195,26 @@ class IngesterRig:
 
     def persist(self, which: int = 0) -> list[Action]:
         """Run the job that has waited longest, or the `which`-th."""
-        job = self.persists.pop(which)
-        try:
-            result = persist(job, self.store)
-        except Unavailable:
-            return self.step(PersistFailed(job))
-        return self.step(Persisted(job, result))
+        return self.step(perform(Persist(self.persists.pop(which)), self.store))
 
     def commit(self) -> list[Action]:
-        action = self.commits.pop(0)
-        try:
-            state = run(manifest.commit(action.state, action.change, action.nonce), self.store)
-        except Unavailable:
-            return self.step(CommitFailed())
-        actions = self.step(Committed(state))
-        self._check_manifest(state)
+        outcome = perform(self.commits.pop(0), self.store)
+        actions = self.step(outcome)
+        if isinstance(outcome, Committed):
+            self._check_manifest(outcome.state)
         return actions
 
     def dead_letter(self, fails: bool = False) -> list[Action]:
-        letter = self.letters.pop(0)
-        return self.step(DeadLetterFailed(letter.offset) if fails else DeadLettered(letter.offset))
+        if fails:
+            self.store.fail("dead-letter/")
+        return self.step(perform(self.letters.pop(0), self.store))
 
     def stop(self, persist: bool = True) -> list[Action]:
         return self.step(StopRequested(persist))
+
+    def lose(self, error: PenstockError) -> list[Action]:
+        """The stream cannot be followed any further."""
+        return self.step(StreamLost(error))
 
     def settle(self) -> None:
         """Do everything that was asked for, and what that leads to."""
@@ -248,16 +254,17 @@ class IngesterRig:
                 self.paused = True
             case Resume():
                 self.paused = False
-            case Finish():
+            case Finish(error):
                 assert not self.finished
                 self.finished = True
+                self.ended_with = error
 
     # What must hold
 
     def _check(self) -> None:
         core = self.core
         settled = core.accounts.settled - self.claimed.accounts.settled
-        assert core.counters.rows_taken == settled + core.rows_buffered
+        assert core.counters.rows_applied == settled + core.rows_buffered
         assert sum(view.rows for view in core.view.partitions.values()) == core.rows_buffered
         assert core.view.manifest_number == core.state.number
         assert core.view.applied_offset == core.applied_offset
@@ -299,5 +306,15 @@ class IngesterRig:
 
 
 def _add(found: dict[Key, dict[str, Any]], namespace: str, table: str, rows: Sequence[Row]) -> None:
-    for row in rows:
-        found.setdefault((namespace, table, frozenset(row.tags.items()), row.time_ns), {}).update(row.fields)
+    for one in rows:
+        found.setdefault((namespace, table, frozenset(one.tags.items()), one.time_ns), {}).update(one.fields)
+
+
+def a_rig(**rules: int) -> IngesterRig:
+    """With some of the RULES replaced."""
+    return IngesterRig(replace(RULES, **rules))
+
+
+def cpu(seconds: int = 0, host: str = "a", **fields: object) -> dict[str, list[Row]]:
+    """One row of table cpu."""
+    return {"cpu": [row(DAY0_NS + seconds * SECOND_NS, host, **(fields or {"v": 1.0}))]}

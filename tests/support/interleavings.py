@@ -1,6 +1,6 @@
 """An explicit-state check of the manifest: every interleaving of two writers and a trimmer over a model store.
 
-Actors are generators of store calls (common/objectstore.py) that also yield reports of what they believe. A generator
+Actors are generators of store calls (common/store/objects.py) that also yield reports of what they believe. A generator
 follows from the answers it got, so an actor's state is the list of its answers; states of the whole that were reached
 on another way are not explored again, only their schedules counted.
 
@@ -13,13 +13,13 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from common import manifest_record
-from common.errors import Fenced, PenstockError, Unavailable
-from common.ids import Epoch, Offset, SequencerId
-from common.objectstore import AlreadyExists, Get, NotFound, PutIfAbsent, StoreCall
-from ingester.persist import manifest
-from ingester.persist.manifest_state import Accounts, Change, Instance, ManifestState, StreamMark
-from ingester.producers import Producers
+from common.catalog.manifest import manifest
+from common.catalog.manifest.change import AsOf, Change, Instance, StreamMark
+from common.catalog.manifest.state import ManifestState
+from common.catalog.paths import manifest_record
+from common.store.objects import AlreadyExists, Get, GetAll, MakeDurable, NotFound, PutAll, PutIfAbsent, StoreCall
+from common.values.errors import Fenced, PenstockError, Unavailable
+from common.values.ids import Epoch, Offset, SequencerId
 
 SEQUENCER = SequencerId(0)
 ROWS_PER_COMMIT = 10
@@ -51,11 +51,12 @@ Report = Claimed | Done | Trim
 Actor = Generator[StoreCall | Report, Any, None]
 Commit = Callable[[ManifestState, Change, str], Generator[StoreCall, bytes, ManifestState]]
 Store = tuple[tuple[str, bytes], ...]
-Answers = tuple[tuple[bytes | str, ...], ...]
+Answer = bytes | str | tuple[bytes | None, ...]
+Answers = tuple[tuple[Answer, ...], ...]
 
 
 def a_change(state: ManifestState, advance: int, claim: Instance | None = None) -> Change:
-    return Change(Offset(state.replay_offset + advance), 0, StreamMark("s"), Producers(), Accounts(), claim=claim)
+    return Change(AsOf(Offset(state.replay_offset + advance), stream=StreamMark("s")), claim=claim)
 
 
 def writer(name: str, commits: int, commit: Commit = manifest.commit) -> Actor:
@@ -65,7 +66,7 @@ def writer(name: str, commits: int, commit: Commit = manifest.commit) -> Actor:
         try:
             state = yield from manifest.claim(state, a_change(state, 0, Instance(name)), f"{name}-claim-{state.number}")
             break
-        except Fenced:
+        except (Fenced, Unavailable):
             continue
     yield Claimed(state.epoch, state.replay_offset)
     for number in range(commits):
@@ -115,7 +116,7 @@ class Explorer:
     def __init__(self, actors: Mapping[str, Callable[[], Actor]], lost: int) -> None:
         self._actors = dict(actors)
         self._start = State((), ((),) * len(actors), lost, 0)
-        self._pending: dict[tuple[int, tuple[bytes | str, ...]], tuple[StoreCall | Report | None, frozenset[str]]] = {}
+        self._pending: dict[tuple[int, tuple[Answer, ...]], tuple[StoreCall | Report | None, frozenset[str]]] = {}
         self._records: dict[bytes, manifest.ManifestRecord] = {}
         self._schedules: dict[State, int] = {}
         self._path: list[str] = []
@@ -148,10 +149,21 @@ class Explorer:
             match call:
                 case Get(path):
                     answer = dict(state.store).get(path, "absent")
-                    found.append((f"{name} reads {path[-6:-5]}", _answered(state, number, answer)))
+                    found.append((f"{name} reads {_named(path)}", _answered(state, number, answer)))
+                case GetAll(paths):
+                    objects = dict(state.store)
+                    answer = tuple(objects.get(path) for path in paths)
+                    found.append((f"{name} reads {_named(paths[0])} and so on", _answered(state, number, answer)))
+                case MakeDurable(path):
+                    found.append((f"{name} makes {_named(path)} durable", _answered(state, number, b"")))
+                case PutAll(((path, data),)):
+                    found += [
+                        (f"{name} puts {_named(path)} {how}", after)
+                        for how, after in _puts(state, number, path, data, replaces=True)
+                    ]
                 case PutIfAbsent(path, data):
                     found += [
-                        (f"{name} puts {path[-6:-5]} {how}", after) for how, after in _puts(state, number, path, data)
+                        (f"{name} puts {_named(path)} {how}", after) for how, after in _puts(state, number, path, data)
                     ]
                 case Trim(before):
                     trimmed = replace(state, first_offset=max(state.first_offset, before))
@@ -163,7 +175,7 @@ class Explorer:
                     found.append((f"{name} begins", _answered(state, number, b"")))
         return found
 
-    def _at(self, number: int, answers: tuple[bytes | str, ...]) -> tuple[StoreCall | Report | None, frozenset[str]]:
+    def _at(self, number: int, answers: tuple[Answer, ...]) -> tuple[StoreCall | Report | None, frozenset[str]]:
         """What the actor does next after these answers, None at its end, and the nonces it reported done."""
         key = number, answers
         if key not in self._pending:
@@ -171,22 +183,23 @@ class Explorer:
         return self._pending[key]
 
     def _check(self, state: State) -> None:
-        paths = [path for path, _ in state.store]
-        if paths != [manifest_record.path(SEQUENCER, n) for n in range(1, len(paths) + 1)]:  # type: ignore[arg-type]
+        records = dict(each for each in state.store if _is_record(each[0]))
+        paths = list(records)
+        if paths != [manifest_record(SEQUENCER, n) for n in range(1, len(paths) + 1)]:  # type: ignore[arg-type]
             raise self._broken(f"numbers are not dense: {paths}")
-        records = [self._record(data) for _, data in state.store]
+        records = [self._record(data) for data in records.values()]
         epochs = self._epochs(state)
         if epochs != sorted(epochs):
             raise self._broken(f"an epoch decreases along the numbers: {epochs}")
         claims = [record.epoch for record in records if record.change.claim is not None]
         if claims != [Epoch(n) for n in range(1, len(claims) + 1)]:
             raise self._broken(f"claims have the epochs {claims}")
-        offsets = [record.change.replay_offset for record in records]
+        offsets = [record.change.as_of.replay_offset for record in records]
         if offsets != sorted(offsets):
             raise self._broken(f"the replay offset goes back: {offsets}")
         nonces = [record.nonce for record in records]
         if len(set(nonces)) != len(nonces):
-            raise self._broken(f"a record stands twice: {nonces}")
+            raise self._broken(f"a record occurs twice: {nonces}")
         for number in range(len(self._actors)):
             missing = self._at(number, state.answers[number])[1] - set(nonces)
             if missing:
@@ -195,7 +208,7 @@ class Explorer:
             raise self._broken(f"trimmed up to {state.first_offset}, durable is {max(offsets, default=0)}")
 
     def _epochs(self, state: State) -> list[Epoch]:
-        return [self._record(data).epoch for _, data in state.store]
+        return [self._record(data).epoch for path, data in state.store if _is_record(path)]
 
     def _record(self, data: bytes) -> manifest.ManifestRecord:
         if data not in self._records:
@@ -206,13 +219,22 @@ class Explorer:
         return Broken(f"{what}\nafter:\n  " + "\n  ".join(self._path))
 
 
-def _puts(state: State, number: int, path: str, data: bytes) -> list[tuple[str, State]]:
+def _is_record(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return folder == f"manifest/{SEQUENCER:03}" and name != "hint.json"
+
+
+def _named(path: str) -> str:
+    return path.removeprefix(f"manifest/{SEQUENCER:03}/").removesuffix(".json").replace("0" * 19, "")
+
+
+def _puts(state: State, number: int, path: str, data: bytes, *, replaces: bool = False) -> list[tuple[str, State]]:
     """Every outcome of a put."""
-    if path in dict(state.store):
-        outcomes = [("finds it taken", _answered(state, number, "taken"))]
+    if path in dict(state.store) and not replaces:
+        outcomes = [("already exists", _answered(state, number, "exists"))]
         done = state
     else:
-        done = replace(state, store=tuple(sorted((*state.store, (path, data)))))
+        done = replace(state, store=tuple(sorted({**dict(state.store), path: data}.items())))
         outcomes = [("", _answered(done, number, b""))]
     if state.lost:
         outcomes.append(("not done, unknown", _answered(replace(state, lost=state.lost - 1), number, "unknown")))
@@ -221,7 +243,7 @@ def _puts(state: State, number: int, path: str, data: bytes) -> list[tuple[str, 
     return outcomes
 
 
-def _answered(state: State, number: int, answer: bytes | str) -> State:
+def _answered(state: State, number: int, answer: Answer) -> State:
     answers = list(state.answers)
     answers[number] = (*answers[number], answer)
     return replace(state, answers=tuple(answers))
@@ -229,12 +251,12 @@ def _answered(state: State, number: int, answer: bytes | str) -> State:
 
 _ERRORS: dict[str, Callable[[], PenstockError]] = {
     "absent": lambda: NotFound("absent"),
-    "taken": lambda: AlreadyExists("taken"),
+    "exists": lambda: AlreadyExists("exists"),
     "unknown": lambda: Unavailable("unknown", written="unknown"),
 }
 
 
-def _replayed(actor: Actor, answers: tuple[bytes | str, ...]) -> tuple[StoreCall | Report | None, frozenset[str]]:
+def _replayed(actor: Actor, answers: tuple[Answer, ...]) -> tuple[StoreCall | Report | None, frozenset[str]]:
     reported: set[str] = set()
     try:
         call = _noted(actor, next(actor), reported)

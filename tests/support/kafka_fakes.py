@@ -1,4 +1,4 @@
-"""A producer and a cluster that say what a test tells them to: for what no real broker can be made to say on time."""
+"""A producer and a cluster whose answers the test sets: those that no real broker can be made to give on time."""
 
 import queue
 import threading
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from common.clock import FakeClock
-from common.ids import Offset, SequencerId
+from common.values.clock import FakeClock
+from common.values.ids import Offset, SequencerId
 from writebuffer.kafka.client_log import ClientLog
 from writebuffer.kafka.cluster import Cluster, Description
 from writebuffer.kafka.topic import Topic
@@ -30,7 +30,7 @@ class FakeMessage(NamedTuple):
 
 
 class FakeProducer:
-    """Takes messages, and reports on them when told to. refusal: what the next calls of produce raise."""
+    """Accepts messages, and reports on them when the test says so. refusal: what the next calls of produce raise."""
 
     def __init__(self) -> None:
         self.refusal: KafkaError | None = None
@@ -82,7 +82,7 @@ class FakeCluster:
 
 
 class FakeWriting:
-    """A writer over both, opened with so many records in each sequencer, at a clock that moves when told."""
+    """A writer over both, opened with so many records in each sequencer, with a fake clock."""
 
     def __init__(self, records: int = 0) -> None:
         self.clock = FakeClock()

@@ -11,7 +11,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from common.ids import SequencerId
+from common.values.ids import SequencerId
 from tests.support.wait import wait_until
 from writebuffer.kafka import KafkaBackend
 

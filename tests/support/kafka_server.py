@@ -1,6 +1,6 @@
 """A real Kafka for a test: one process that is broker and controller (KRaft).
 
-The last properties make what a SIGKILL leaves behind repeatable: the session of a dead broker ends after a second, not
+The last properties make what a SIGKILL leaves repeatable: the session of a dead broker ends after a second, not
 nine, and the first offset after a DeleteRecords is kept after 100 ms, not up to a minute.
 """
 
@@ -108,6 +108,11 @@ class KafkaServer:
     def brokers(self) -> int:
         """How many the cluster knows, as this one says."""
         return len(AdminClient(self._client).list_topics(timeout=2).brokers)
+
+    def in_sync(self, topic: str) -> int:
+        """How many replicas are in sync, as this broker says: the least of any partition."""
+        partitions = AdminClient(self._client).list_topics(topic, timeout=2).topics[topic].partitions.values()
+        return min((len(partition.isrs) for partition in partitions), default=0)
 
     def stop(self) -> None:
         self._process.stop()

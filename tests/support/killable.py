@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from common import disk
+from common.store import disk
 
 HELD = 20
 
@@ -99,9 +99,9 @@ class WatchedDisk(disk.LocalDisk):
 def break_acknowledgement() -> None:
     """Resolve every append before its batch reaches the disk, as a build with that defect would.
 
-    The log runs HELD appends behind its acknowledgements, so that a kill finds some whose answers are out for sure.
+    The log is HELD appends behind its acknowledgements, so that a kill surely finds some acknowledged too early.
     """
-    from common.ids import Offset, SequencerId
+    from common.values.ids import Offset, SequencerId
     from writebuffer.contract import Appended, AppendedRange
     from writebuffer.file.writer import FileWriter
     from writebuffer.record import Record

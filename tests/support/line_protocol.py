@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from common.schema import ColumnType
+from common.values.schema import ColumnType
 from router.lineprotocol.point import FieldValue, Point
 
 

@@ -1,12 +1,13 @@
-"""A sequencer that answers queries: an ingester core driven step by step, behind a real Flight server."""
+"""A sequencer that answers queries: an ingester core driven step by step, with a real Flight server before it."""
 
 from types import TracebackType
 
-from common.clock import SystemClock
-from common.ids import Offset, SequencerId
-from common.objectstore import ObjectStore
-from ingester.published import Published
-from ingester.query import QueryServer
+from common.store.objects import ObjectStore
+from common.values.addresses import Address
+from common.values.clock import SystemClock
+from common.values.ids import Offset, SequencerId
+from ingester.serving.flight import QueryServer
+from ingester.serving.published import Published
 from tests.support.ingester_rig import IngesterRig
 
 
@@ -15,7 +16,7 @@ class LiveRig:
 
     def __init__(self, store: ObjectStore | None = None, sequencer: int = 0) -> None:
         self.published = Published(SequencerId(sequencer))
-        self.server = QueryServer(self.published, SystemClock(), "127.0.0.1", 0)
+        self.server = QueryServer(self.published, SystemClock(), Address("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.server.port}"
         self.rig = IngesterRig(store=store, sequencer=SequencerId(sequencer), flight_address=self.address)
         self.begin(self.rig.next_offset)

@@ -1,8 +1,8 @@
 """The file log, crashed at every point: a workload, what it was promised, and the law that every recovery must keep.
 
 The law, for each state a crash leaves: opening succeeds; what is read is exactly what was appended, at contiguous
-offsets, nothing twice; everything acknowledged, and everything any reader was ever given, stands at its offset, unless
-a trim was asked for above it; nothing refused (`written: no`) is there; the epoch has grown; the next append stands.
+offsets, nothing twice; everything acknowledged, and everything any reader was ever given, is at its offset, unless
+a trim was asked for above it; nothing refused (`written: no`) is there; the epoch has grown; the next append is stored.
 The recovery itself is crashed, too: at each of its points, and after it, by a power cut and by a kill that leaves
 everything unsynced.
 """
@@ -11,8 +11,8 @@ import errno
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from common.errors import Unavailable
-from common.ids import Offset
+from common.values.errors import Unavailable
+from common.values.ids import Offset
 from tests.support.buffer_records import record
 from tests.support.crash_disk import CrashDisk
 from tests.support.crash_exploration import hold
@@ -34,13 +34,13 @@ Numbers = dict[int, int]
 
 @dataclass(frozen=True)
 class Promised:
-    """What the log's users were told up to some instant; never changed, only replaced.
+    """What the log has promised its users up to some instant; never changed, only replaced.
 
-    stands: acknowledged or read. sent: every number whose append was begun. refused: of those, the failed ones with
+    stored: acknowledged or read. sent: every number whose append was begun. refused: of those, the failed ones with
     `written: no`. trimmed: the greatest offset that was asked to be trimmed below.
     """
 
-    stands: Numbers = field(default_factory=dict)
+    stored: Numbers = field(default_factory=dict)
     sent: frozenset[int] = frozenset()
     refused: frozenset[int] = frozenset()
     trimmed: int = 0
@@ -62,7 +62,7 @@ class Records:
 
 
 class LogLife:
-    """Uses one log on a disk, and a tailer beside it that looks at every instant."""
+    """Uses one log on a disk, and a tailer that looks at every instant."""
 
     def __init__(self, disk: CrashDisk, made: Records, promised: Promised | None = None) -> None:
         self.log = OneLog(SEGMENT_BYTES, disk)
@@ -90,7 +90,7 @@ class LogLife:
         self._writer = self._tailer = None
 
     def commit(self, numbers: Sequence[int], payload_bytes: int = 400) -> None:
-        """Append one group. A poisoned log is opened anew first."""
+        """Append one group. A poisoned log is opened again first."""
         if self._writer and self._writer.poison:
             self.close()
         if self._writer is None:
@@ -106,7 +106,7 @@ class LogLife:
             if error.written == "no":
                 self.promised = replace(self.promised, refused=self.promised.refused | set(numbers))
             return
-        self._stands({first + at: number for at, number in enumerate(numbers)})
+        self._is_batch_at({first + at: number for at, number in enumerate(numbers)})
 
     def trim(self, before: int) -> None:
         assert self._writer
@@ -117,7 +117,7 @@ class LogLife:
         """The tailer reads what it can; what was promised by now."""
         found = self._read()
         if found:
-            self._stands(found)
+            self._is_batch_at(found)
         return self.promised
 
     def read_all(self) -> Numbers:
@@ -126,8 +126,8 @@ class LogLife:
         return self._read()
 
     def sought(self, offsets: Iterable[int]) -> Numbers:
-        """The record at each offset, sought from behind, so that none is on the way to the next."""
-        cursor = self.log.backend.open_reader().reader(0)
+        """The record at each offset, sought from the newest down, so that no seek is on the way to the next."""
+        cursor = self.log.backend.open_reader().cursor(0)
         found: Numbers = {}
         for offset in reversed(list(offsets)):
             cursor.seek(Offset(offset))
@@ -137,7 +137,7 @@ class LogLife:
     def _read(self) -> Numbers:
         try:
             if self._tailer is None:
-                self._tailer = self.log.backend.open_reader().reader(0)
+                self._tailer = self.log.backend.open_reader().cursor(0)
             return self._polled(self._tailer)
         except BufferNotFound:
             return {}
@@ -151,16 +151,16 @@ class LogLife:
                 try:
                     cursor.seek(trimmed.first_offset)
                 except Unavailable:
-                    return found  # the horizon went back behind a trim: readers wait until the log was opened again
+                    return found  # the horizon went back below a trim: readers wait until the log was opened again
                 continue
             if not batch.records:
                 return found
             found |= {one.offset: self._made.number(one.record) for one in batch.records}
 
-    def _stands(self, found: Numbers) -> None:
-        known = self.promised.stands
+    def _is_batch_at(self, found: Numbers) -> None:
+        known = self.promised.stored
         hold(all(known.get(at, number) == number for at, number in found.items()), f"offsets with two records: {found}")
-        self.promised = replace(self.promised, stands=known | found)
+        self.promised = replace(self.promised, stored=known | found)
 
 
 def rolls_and_trims(life: LogLife) -> None:
@@ -186,7 +186,7 @@ def killed_and_opened_again(life: LogLife) -> None:
 
 
 def failing_writes(life: LogLife) -> None:
-    """A batch is half written and stands in a new segment; another is whole, but its write fails, there too."""
+    """A batch is half written, then whole in a new segment; another is whole, but its write fails, there too."""
     disk = life.log.disk
     disk.fail("write", errno.EIO, kept_bytes=700)
     life.commit([2, 3])
@@ -248,7 +248,7 @@ def lived(workload: Callable[[LogLife], None], life: LogLife) -> LogLife:
 
 @dataclass(frozen=True)
 class Outcome:
-    """before: what readers got before anybody opened the log for writing. recovered: what stands after that."""
+    """before: what readers got before anybody opened the log for writing. recovered: what is there after that."""
 
     before: Numbers
     recovered: Numbers
@@ -270,7 +270,7 @@ class LogLaw:
         recovered = life.read_all()
         first, end = life.log.offsets()
         hold(list(recovered) == list(range(first, end)), f"offsets {first}..{end}, read {recovered}")
-        hold(len(set(recovered.values())) == len(recovered), f"a record stands twice: {recovered}")
+        hold(len(set(recovered.values())) == len(recovered), f"a record occurs twice: {recovered}")
         hold(life.sought(recovered) == recovered, f"a seek to each of {list(recovered)} finds another record")
         life.commit([2 * LATER])
         hold(life.read_all() == {**recovered, end: 2 * LATER}, "the next append is not where it belongs")
@@ -279,13 +279,13 @@ class LogLaw:
         return Outcome(before, recovered, first)
 
     def judge(self, outcome: Outcome, known: Promised) -> None:
-        stands = known.stands | outcome.before
-        lost = {at: number for at, number in stands.items() if outcome.recovered.get(at, number) != number}
-        lost |= {at: number for at, number in stands.items() if at not in outcome.recovered and at >= known.trimmed}
+        stored = known.stored | outcome.before
+        lost = {at: number for at, number in stored.items() if outcome.recovered.get(at, number) != number}
+        lost |= {at: number for at, number in stored.items() if at not in outcome.recovered and at >= known.trimmed}
         hold(not lost, f"promised and not there, or another: {lost}; there is {outcome.recovered}")
         hold(
-            all(at < outcome.first_offset for at in stands if at not in outcome.recovered),
-            f"a hole: {outcome.recovered}, promised {stands}",
+            all(at < outcome.first_offset for at in stored if at not in outcome.recovered),
+            f"a hole: {outcome.recovered}, promised {stored}",
         )
         found = set(outcome.recovered.values())
         hold(found <= known.sent, f"never sent: {found - known.sent}")
@@ -300,7 +300,7 @@ class LogLaw:
         return recorder.points
 
     def mark(self, known: Promised) -> Hashable:
-        return frozenset(known.stands.items()), known.sent, known.refused, known.trimmed
+        return frozenset(known.stored.items()), known.sent, known.refused, known.trimmed
 
 
 def _epoch(segment: str) -> int:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from collections import deque
 
-from common.ids import SequencerId
 from common.logs import configure
+from common.values.ids import SequencerId
 from tests.support.buffer_records import record
 from writebuffer.connect import connect
 
@@ -30,7 +30,7 @@ def write(url: str, start: int) -> None:
 
 
 def tail(url: str) -> None:
-    cursor = connect(url).open_reader().reader(SequencerId(0))
+    cursor = connect(url).open_reader().cursor(SequencerId(0))
     say("ready")
     while True:
         for one in cursor.poll(100, 2**20, 0.1).records:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ BUSY = {
 """Rows wait under a second: a persist and a commit are never far away."""
 
 TRIMMING = {"keep_age_s": "0", "keep_bytes": "0", "trim_interval_s": "0.3"}
-"""What is persisted is trimmed at once, so that whatever needs it all the same comes to light."""
+"""What is persisted is trimmed at once, so that a process that still needs it fails the test."""
 
 CALM = {"late_arrival_window_s": "300", "persist_age_threshold_s": "1800"}
 
@@ -54,6 +55,13 @@ class ProcessCluster:
         self.start(*self.names)
         return self
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The same without a start: what runs at the end is killed."""
+        with contextlib.ExitStack() as at_end:
+            at_end.push(self.__exit__)
+            yield
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         for process in self._processes.values():
             if process.poll() is None:
@@ -66,7 +74,7 @@ class ProcessCluster:
     def start(self, *names: str) -> None:
         """Start processes that are down, and wait until all of them are ready."""
         for name in names:
-            self._spawn(name)
+            self.spawn(name)
         for name in names:
             self.wait_ready(name)
 
@@ -87,6 +95,23 @@ class ProcessCluster:
         self._processes[name].kill()
         self._processes[name].wait()
 
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
+    def workers(self) -> list[int]:
+        """The process ids of the router's workers."""
+        return [worker["pid"] for worker in self.get("router", "/status")["workers"].values()]
+
+    def http_port(self, name: str) -> int:
+        return self._http[name]
+
+    def signal(self, name: str, number: int) -> None:
+        self._processes[name].send_signal(number)
+
+    def wait(self, name: str, timeout_s: float) -> int:
+        """The exit code of a process that ends. Raises subprocess.TimeoutExpired."""
+        return self._processes[name].wait(timeout_s)
+
     def arm(self, name: str, point: str) -> None:
         """Let `name` kill itself at the next `point` (tests/support/killable.py)."""
         arm = self._arm(name)
@@ -97,7 +122,7 @@ class ProcessCluster:
         self._arm(name).unlink(missing_ok=True)
 
     def died(self, name: str, timeout_s: float) -> bool:
-        """Wait for the process's end; False when it lives on."""
+        """Wait for the process's end; False when it keeps running."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._processes[name].wait(timeout_s)
         return self._processes[name].poll() is not None
@@ -106,6 +131,10 @@ class ProcessCluster:
         """Points at which processes killed themselves, in order."""
         path = self._folder / "hits"
         return path.read_text().split() if path.exists() else []
+
+    def ended(self) -> list[str]:
+        """The processes that run no more."""
+        return [name for name, process in self._processes.items() if process.poll() is not None]
 
     def stop(self) -> None:
         """SIGTERM in order: the router, then the ingesters; each must end with 0."""
@@ -121,7 +150,8 @@ class ProcessCluster:
         path = self._folder / f"{name}.log"
         return path.read_text() if path.exists() else ""
 
-    def _spawn(self, name: str) -> None:
+    def spawn(self, name: str) -> None:
+        """Start a process; it may fail."""
         self.disarm(name)
         kind, _, number = name.partition("-")
         arguments = ["--data", str(self.data), "--sequencers", str(self.sequencers)]

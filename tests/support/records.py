@@ -7,10 +7,14 @@ from typing import Any
 import pyarrow as pa
 
 from common import entry as codec
+from common.catalog.manifest.frontier import Frontier
+from common.catalog.partition_key import PartitionKey
 from common.entry import Entry
-from common.ids import Offset
-from common.schema import ARROW_TYPES, TIME, TIME_TYPE, ColumnType, arrow_schema
-from ingester.decode import Decoded, decode
+from common.values.ids import Offset
+from common.values.schema import ARROW_TYPES, TIME, TIME_TYPE, ColumnType, TableId, arrow_schema
+from ingester.buffer.origins import Origins, TableColumns
+from ingester.buffer.tree import BufferTree
+from ingester.following.decode import Decoded, decode
 from writebuffer.contract import SequencedRecord
 from writebuffer.record import ENTRY_CONTENT_TYPE, Record, RecordHeaders
 
@@ -64,6 +68,19 @@ def batch(rows: Sequence[Row]) -> pa.RecordBatch:
         else:
             arrays.append(pa.array([each.fields.get(column) for each in rows], schema.field(column).type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def add_rows(
+    tree: BufferTree,
+    table: str,
+    rows: Sequence[Row],
+    offset: int,
+    arrival_ns: int,
+    frontiers: Mapping[PartitionKey, Frontier] | None = None,
+) -> int:
+    """Add the rows of one record to a buffer tree; returns how many were durable."""
+    brought = TableColumns(TableId(NAMESPACE, table), columns(rows))
+    return tree.add(brought, batch(rows), Origins.of_one(Offset(offset), arrival_ns), frontiers or {})[0]
 
 
 def rows_of(table: pa.Table | pa.RecordBatch) -> list[Row]:

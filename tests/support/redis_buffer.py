@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Unavailable
-from common.ids import SequencerId
+from common.values.errors import Unavailable
+from common.values.ids import SequencerId
 from tests.support import redis_server
 from tests.support.buffer_records import record
 from tests.support.redis_server import RedisServer

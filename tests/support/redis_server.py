@@ -21,7 +21,7 @@ class RedisServer:
     """redis-server on a free port of loopback and on folder/redis.sock, its data in `folder`."""
 
     def __init__(self, folder: Path, *options: str, password: str = "") -> None:
-        """options: more of the server's own, behind the defaults: "--appendfsync", "everysec"."""
+        """options: more of the server's own, after the defaults: "--appendfsync", "everysec"."""
         (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._password = password

@@ -2,35 +2,50 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPResponse
 
 import structlog
 
-from common.clock import SystemClock
-from common.cloudstore import CloudStore
-from common.config import RouterConfig
+from common.catalog.schema_store import SchemaStore, namespaces
+from common.catalog.table_limit import TableLimit
 from common.entry import Entry, decode
-from common.httpserver import HttpServer, bind
-from common.objectstore import ObjectStore
-from router.admission import Admission
-from router.batch import BatchParser
-from router.core import RouterCore
-from router.http import RouterHttp
+from common.http.intake import HttpLimits
+from common.http.listening import bind
+from common.http.server import DEFAULT_LIMITS, HttpServer
+from common.store.cloud import CloudStore
+from common.store.objects import ObjectStore
+from common.values.clock import SystemClock
+from common.values.config import RouterConfig
+from router.api.http import RouterHttp
+from router.api.status import About
+from router.core.admission import Admission
+from router.core.core import RouterCore
+from router.core.rates import ClientRates
 from router.metrics import MeteredWriter, RouterMetrics
-from router.schema_store import SchemaStore
+from router.parsing.time_bounds import TimeLimits
+from router.performer import Performer
 from router.service import RouterService, Tools
-from router.status import About
+from tests.support.parsers import ThreadParsers
+from writebuffer.contract import Writer
 from writebuffer.memory import MemoryBackend
 from writebuffer.record import RecordHeaders
 
 
 class RunningRouter:
-    """Serves from the constructor to `close`. `is_open=False`: as while the write buffer is away."""
+    """Serves from the constructor to `close`."""
 
     def __init__(
-        self, config: RouterConfig, *, sequencers: int = 4, store: ObjectStore | None = None, is_open: bool = True
+        self,
+        config: RouterConfig,
+        *,
+        sequencers: int = 4,
+        store: ObjectStore | None = None,
+        is_open: bool = True,
+        wrap_writer: Callable[[Writer], Writer] = lambda writer: writer,
+        limits: HttpLimits = DEFAULT_LIMITS,
     ) -> None:
+        """is_open: False as while the write buffer is away. wrap_writer: between the router and the buffer's writer."""
         self.backend = MemoryBackend("memory:")
         self.backend.create(sequencers)
         self.admission = Admission(config.in_flight_bytes_max)
@@ -38,9 +53,11 @@ class RunningRouter:
         self._sequencers = sequencers
         self._store = store or CloudStore("memory:")
         self._is_open = is_open
+        self._wrap_writer = wrap_writer
+        self._limits = limits
         self._serving = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
-        self._sock = bind(config.host, config.port, "--port")
+        self._sock = bind(config.listen_host, config.port, "port")
         self.port: int = self._sock.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread.start()
@@ -71,15 +88,16 @@ class RunningRouter:
     ) -> tuple[HTTPResponse, bytes]:
         return self.request("POST", f"/api/v2/write?{query}", body, headers)
 
-    def records(self) -> list[tuple[int, int, RecordHeaders, Entry]]:
-        """Everything durable: sequencer, offset, headers, entry."""
+    def records(self, namespace: str | None = None) -> list[tuple[int, int, RecordHeaders, Entry]]:
+        """Everything durable, or what is of one namespace: sequencer, offset, headers, entry."""
         reader = self.backend.open_reader()
         found = []
         for sequencer in reader.sequencers():
-            with_offsets = reader.reader(sequencer).poll(10_000, 100_000_000, 0).records
+            with_offsets = reader.cursor(sequencer).poll(10_000, 100_000_000, 0).records
             found += [
                 (int(sequencer), int(one.offset), one.record.headers, decode(one.record.payload))
                 for one in with_offsets
+                if namespace in (None, one.record.headers.namespace)
             ]
         return found
 
@@ -87,8 +105,8 @@ class RunningRouter:
         """Durable rows of one table, absent values left out, in order of time."""
         found = [
             {name: value for name, value in row.items() if value is not None}
-            for _, _, headers, entry in self.records()
-            if headers.namespace == namespace and table in entry.tables
+            for *_, entry in self.records(namespace)
+            if table in entry.tables
             for row in entry.tables[table].to_pylist()
         ]
         return sorted(found, key=lambda row: str(row["time"]))
@@ -99,19 +117,36 @@ class RunningRouter:
         log = structlog.get_logger()
         metrics = RouterMetrics(self.admission)
         nonces = iter(range(10**9))
-        tools = Tools(
-            clock, self._store, SchemaStore(lambda: str(next(nonces))), BatchParser(self._sequencers), metrics, log
+        schemas = SchemaStore(lambda: str(next(nonces)), TableLimit(self._config.tables_max, clock))
+        parsers = ThreadParsers(self._sequencers, self._loop.call_soon_threadsafe)
+        tools = Tools(clock, parsers, self._store, Performer(schemas, log), metrics, log)
+        core = RouterCore(
+            b"p" * 16,
+            self.admission,
+            self._config.batch_bytes_max,
+            time_limits=TimeLimits.of_seconds(self._config.row_age_max_s, self._config.row_ahead_max_s),
         )
-        core = RouterCore(b"p" * 16, self.admission, self._config.batch_bytes_max)
         service = RouterService(core, tools, self._config.append_timeout_s)
         about = About("9.9.9", "cluster", self._sequencers, self.backend.url, self._store.url, clock.now_ns())
         limits = self._config.body_bytes_max
-        http = RouterHttp(service, self.admission, metrics, about, clock, log, body_bytes_max=limits)
+        http = RouterHttp(
+            service,
+            self.admission,
+            metrics,
+            about,
+            clock,
+            log,
+            body_bytes_max=limits,
+            rates=ClientRates(self._config.client_requests_per_s, self._config.client_bytes_per_s),
+            namespaces=lambda: namespaces(self._store),
+        )
         service.halted.add_done_callback(lambda halted: halted.exception())  # a test looks at /ready
         if self._is_open:
-            service.open(MeteredWriter(self.backend.open_writer(), metrics, clock))
-        self._server = HttpServer(http.app, self._sock, shutdown_timeout_s=5)
+            service.open(MeteredWriter(self._wrap_writer(self.backend.open_writer()), metrics, clock))
+        self._server = HttpServer(http.app, self._sock, shutdown_timeout_s=5, limits=self._limits)
+        metrics.watch_connections(self._server.shared)
         self._loop.call_soon(self._serving.set)
         await self._server.serve()
         await service.stop()
         service.close()
+        parsers.close()

@@ -36,7 +36,7 @@ class ServerProcess:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """SIGSTOP: it answers nothing until `resume`, and its connections stay. Returns once every thread stands."""
+        """SIGSTOP: it answers nothing until `resume`, and stays connected. Returns once all threads are stopped."""
         self._signal(signal.SIGSTOP)
         assert self._process is not None
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)

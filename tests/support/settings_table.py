@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from common import config
+from common.values import config
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "operations.md"
-BEGIN = "<!-- settings: made from common/config.py by python -m tests.support.settings_table -->\n"
+BEGIN = "<!-- settings: made from common/values/config.py by python -m tests.support.settings_table -->\n"
 END = "<!-- end of settings -->\n"
 
 TITLES = {
@@ -44,7 +44,7 @@ def _default(spec: "dataclasses.Field[Any]") -> str:
     value = spec.default
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if "bytes" in spec.name and value % config.MIB == 0:
+    if "bytes" in spec.name and value and value % config.MIB == 0:
         return f"{value // config.MIB} MiB"
     if isinstance(value, float):
         return f"{value:g}"

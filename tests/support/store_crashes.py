@@ -2,7 +2,7 @@
 
 The sequence of a running cluster with its real parts: a group in the log, an ingester that claims, applies, persists
 and commits, the log trimmed below the replay offset that the manifest then names, and again. The law, for each state:
-every file that the manifest names stands, whole; a new ingester can claim, so no trim was ahead of a durable manifest;
+every file that the manifest names exists, whole; a new ingester can claim, so no trim was ahead of a durable manifest;
 every acknowledged row is in a file or comes out of the log from the replay offset on, exactly once; no row is there
 that was never written; and after another round it is so again.
 """
@@ -10,27 +10,27 @@ that was never written; and after another round it is so again.
 import io
 import random
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import pyarrow.parquet as pq
 import xxhash
 
-from common.config import IngesterConfig
-from common.errors import Unavailable
-from common.ids import SequencerId
-from common.localstore import LocalStore
-from common.objectstore import run
-from ingester.core import IngesterCore
-from ingester.decode import decode
-from ingester.events import Polled
-from ingester.lifecycle import Rules
-from ingester.persist import manifest
+from common.catalog.cursors import Consumed
+from common.catalog.manifest.change import Instance
+from common.catalog.manifest.state import ManifestState
+from common.store.local import LocalStore
+from common.values.config import IngesterConfig
+from common.values.errors import Unavailable
+from common.values.ids import SequencerId
+from ingester.core.core import IngesterCore
+from ingester.core.events import Polled
+from ingester.core.lifecycle import Rules
+from ingester.following.claim import claim
+from ingester.following.decode import decode
 from ingester.persist.job import view_batches
-from ingester.persist.manifest_state import Instance, ManifestState
 from ingester.persist.unnamed import remove_unnamed_files
-from ingester.start import claim
 from tests.support.crash_disk import CrashDisk
 from tests.support.crash_exploration import hold
 from tests.support.crash_model import Folder
@@ -49,9 +49,9 @@ RULES = Rules.of(IngesterConfig())
 
 @dataclass(frozen=True)
 class Rows:
-    """Written rows, by number. stands: acknowledged."""
+    """Written rows, by number. stored: acknowledged."""
 
-    stands: frozenset[int] = frozenset()
+    stored: frozenset[int] = frozenset()
     sent: frozenset[int] = frozenset()
 
 
@@ -81,19 +81,18 @@ class StoreLife:
         self.known = replace(self.known, sent=self.known.sent | set(numbers))
         rows = [row(DAY0_NS + number, "a" * 200, value=number) for number in numbers]
         self._writer.commit([record({"cpu": rows}, sequence=numbers[0])])
-        self.known = replace(self.known, stands=self.known.stands | set(numbers))
+        self.known = replace(self.known, stored=self.known.stored | set(numbers))
 
     def persist(self) -> None:
         """An ingester's life, from the claim to the last commit."""
         ingest(self.log.backend.open_reader(), self.store, SEQUENCER)
 
     def trim(self) -> None:
-        """As far as the manifest allows."""
+        """As far as the manifest allows, as the log's owner asks for it."""
         assert self._writer
-        self._writer.trim(self.manifest().replay_offset)
-
-    def manifest(self) -> ManifestState:
-        return run(manifest.load(SEQUENCER), self.store)
+        reader = self.log.backend.open_reader()
+        self._writer.trim(Consumed(self.store).below(SEQUENCER, reader.identity(SEQUENCER)))
+        reader.close()
 
     def close(self) -> None:
         assert self._writer
@@ -112,7 +111,7 @@ class StoreLife:
         state = claim(reader, self.store, SEQUENCER, Instance("later"), accept_loss=False).state
         remove_unnamed_files(state, self.store)
         core = IngesterCore(state, RULES, 1 << 28, 4, random.Random(0))
-        cursor = reader.reader(SEQUENCER)
+        cursor = reader.cursor(SEQUENCER)
         cursor.seek(state.replay_offset)
         batch = cursor.poll(1000, 1 << 24, 0)
         core.step(Polled(tuple(map(decode, batch.records)), batch.next_offset, True))
@@ -152,6 +151,23 @@ def workload(life: StoreLife) -> None:
     life.close()
 
 
+def trims_after_kills() -> Iterator[list[CrashPoint[Rows]]]:
+    """An ingester is killed at each of its points, and the log's owner trims by the manifest that it left."""
+    life = StoreLife(CrashDisk())
+    life.open()
+    life.write(0, 1)
+    for number in (2, 3, 4):
+        life.write(number)
+    with Recorder(life.log.disk, lambda: life.known) as recorder:
+        life.persist()
+    for point in recorder.points:
+        owner = StoreLife(CrashDisk(point.image.still_running()), point.known)
+        owner.open()
+        with Recorder(owner.log.disk, lambda owner=owner: owner.known) as trimming:
+            owner.trim()
+        yield trimming.points[-1:]
+
+
 def recorded() -> list[CrashPoint[Rows]]:
     disk = CrashDisk()
     life = StoreLife(disk)
@@ -170,7 +186,7 @@ class StoreLaw:
         return Found(life.rows())
 
     def judge(self, outcome: Found, known: Rows) -> None:
-        lost = known.stands - set(outcome.rows)
+        lost = known.stored - set(outcome.rows)
         hold(not lost, f"acknowledged rows that are nowhere: {sorted(lost)}")
         phantoms = set(outcome.rows) - known.sent
         hold(not phantoms, f"rows never written: {sorted(phantoms)}")

@@ -1,7 +1,8 @@
-"""A stand-in for a router or an ingester, for tests of the supervisor: `python -m tests.support.stub_child SPEC`.
+"""A substitute for a router or an ingester, for tests of the supervisor: `python -m tests.support.stub_child SPEC`.
 
 SPEC: JSON with name, port (answers /ready), journal (a file that gets a line for each start and stop), and optionally
-`deaf` (ignores SIGTERM), `exit` (ends at once with this code, saying why).
+`deaf` (ignores SIGTERM), `exit` (ends at once with this code, saying why), `fails` (ends with this code once SIGUSR1
+comes, and at once whenever it is started after that).
 """
 
 import json
@@ -13,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-from penstock.supervised import stop_with_supervisor
+from penstock.cluster.process import stop_with_supervisor
 
 
 class Ready(BaseHTTPRequestHandler):
@@ -30,8 +31,12 @@ def main(spec: dict[str, Any]) -> int:
     if "exit" in spec:
         print("penstock: error: this stub refuses its settings", file=sys.stderr)
         return int(spec["exit"])
+    failed = Path(f"{spec['journal']}.{spec['name']}-failed")
+    if failed.exists():
+        return int(spec["fails"])
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if spec.get("deaf") else lambda number, frame: stopped.set())
+    signal.signal(signal.SIGUSR1, lambda number, frame: (failed.touch(), stopped.set()))
     note(spec, "started")
     stop_with_supervisor()
     print("serving", flush=True)
@@ -39,7 +44,7 @@ def main(spec: dict[str, Any]) -> int:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     stopped.wait()
     note(spec, "stopped")
-    return 0
+    return int(spec["fails"]) if failed.exists() else 0
 
 
 def note(spec: dict[str, Any], what: str) -> None:

@@ -10,9 +10,9 @@ import os
 import sys
 from typing import Any
 
-from common.clock import SystemClock
-from penstock.child import ChildSpec
-from penstock.supervisor import Supervisor
+from common.values.clock import SystemClock
+from penstock.cluster.child import ChildSpec
+from penstock.cluster.supervisor import Supervisor
 
 
 def child(spec: dict[str, Any]) -> ChildSpec:

@@ -1,4 +1,4 @@
-"""A write endpoint that answers as told and remembers what it was sent."""
+"""A write endpoint that answers as set and remembers what it was sent."""
 
 import gzip
 import json
@@ -12,13 +12,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class StubAnswer:
-    """token: of the write, sent beside any status. retry_after: the header's text."""
+    """token: of the write, sent with any status. retry_after, dropped: the headers' texts."""
 
     status: int = 204
     token: str = ""
     document: dict[str, Any] = field(default_factory=dict)
     retry_after: str = ""
     hang_up: bool = False
+    dropped: str = ""
 
 
 @dataclass
@@ -36,14 +37,14 @@ class StubRouter:
 
 def refused(*lines: tuple[int, str], of: int, token: str = "", count: int | None = None) -> StubAnswer:
     """The router's answer to a body of which some lines were refused."""
-    told = [{"error_message": reason, "line_number": number, "original_line": ""} for number, reason in lines]
+    refused = [{"error_message": reason, "line_number": number, "original_line": ""} for number, reason in lines]
     count = count or len(lines)
     document = {
         "code": "invalid",
         "message": f"partial write: {count} of {of} lines refused:\n…",
         "line": lines[0][0],
         "refused_count": count,
-        "data": told,
+        "data": refused,
     }
     return StubAnswer(400, token, document)
 
@@ -77,6 +78,7 @@ def stub_router(answer: Callable[[int, bytes], StubAnswer]) -> Iterator[StubRout
             data = json.dumps(reply.document).encode() if reply.document else b""
             self.send_response(reply.status)
             headers = {"X-Penstock-Write-Token": reply.token, "Retry-After": reply.retry_after}
+            headers["X-Penstock-Dropped-Fields"] = reply.dropped
             for name, value in headers.items():
                 if value:
                     self.send_header(name, value)

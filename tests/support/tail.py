@@ -2,8 +2,8 @@
 
 from types import TracebackType
 
-from common.errors import Unavailable
-from common.ids import SequencerId
+from common.values.errors import Unavailable
+from common.values.ids import SequencerId
 from tests.support.acting import Acting
 from tests.support.wait import wait_until
 from writebuffer.contract import Backend
@@ -39,7 +39,7 @@ class Tail(Acting):
             raise self._error
 
     def _run(self) -> None:
-        cursor = self._reader.reader(SequencerId(0))
+        cursor = self._reader.cursor(SequencerId(0))
         while not self._stopped.is_set():
             try:
                 batch = cursor.poll(1000, 2**22, 0.2)

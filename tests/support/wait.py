@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PAUSE_S = 0.02
-"""Between two looks: short beside a test, long enough not to starve the two cores that the waited-for needs."""
+"""Between two looks: short compared with a test, long enough not to starve the two cores that the waited-for needs."""
 
 
 class NeverHeld(AssertionError):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.disk import Buffers, DiskLock, FileStat, LocalDisk, LocalFile
+from common.store.disk import Buffers, DiskLock, FileStat, LocalDisk, LocalFile
 
 
 class WatchedDisk:
@@ -35,9 +35,9 @@ class WatchedDisk:
         self.note("names", folder)
         return self._real.names(folder)
 
-    def make_folder(self, path: str) -> None:
+    def make_folder(self, path: str, root: str = "/") -> None:
         self.note("make_folder", path)
-        self._real.make_folder(path)
+        self._real.make_folder(path, root)
 
     def link(self, source: str, target: str) -> None:
         self.note("link", target)

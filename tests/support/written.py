@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from common.token import parse_token
+from common.values.token import parse_token
 
 NAMESPACE = "faults"
 TABLES = ("cpu", "mem of host", "Disk")
@@ -69,6 +69,7 @@ class Sent:
     batches: dict[int, Batch] = field(default_factory=dict)
     token: dict[int, int] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    last_503: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next_batch(self) -> Batch:
@@ -129,6 +130,7 @@ class Writers:
         elif answer.status != 503:
             self._sent.refused.append(f"{answer.status} {body[:200]!r}")
         else:
+            self._sent.last_503 = body.decode(errors="replace")
             self._stop.wait(0.05)
 
 

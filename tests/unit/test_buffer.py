@@ -1,40 +1,47 @@
 """The buffer tree: rows of a table and a day together, small chunks merged, one dictionary for each tag."""
 
+import math
 import random
 import threading
+import zlib
+from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.entry import Entry
-from common.ids import Offset
-from common.schema import DAY_NS
-from ingester.buffer.partition import MERGE_COUNT, MERGE_ROWS_MAX, Partition, PartitionView
+from common.catalog.manifest.frontier import TIME_END, Frontier
+from common.catalog.partition_key import PartitionKey
+from common.values.ids import Offset
+from common.values.schema import DAY_NS
+from ingester.buffer import waiting
+from ingester.buffer.chunk import Chunk, merged
+from ingester.buffer.dictionary import TagDictionary
+from ingester.buffer.origins import Origins
+from ingester.buffer.partition import Partition
+from ingester.buffer.piece import PartitionView
 from ingester.buffer.tree import BufferTree
-from ingester.frontier import TIME_END, Frontier
-from ingester.partition_key import PartitionKey
+from ingester.buffer.waiting import MERGE_COUNT, MERGE_RATIO, MERGE_ROWS_MAX
 from ingester.persist.job import view_batches
-from tests.support.records import DAY0_NS, NAMESPACE, Row, batch, columns, row, rows_of
+from tests.support.records import DAY0_NS, NAMESPACE, Row, add_rows, batch, columns, row, rows_of
 
 KEY = PartitionKey(NAMESPACE, "cpu", DAY0_NS // DAY_NS)
 
 
 def put(partition: Partition, rows: list[Row], offset: int, arrival_ns: int = 0) -> None:
-    times = [each.time_ns for each in rows]
-    partition.take(batch(rows), columns(rows), Offset(offset), arrival_ns, (min(times), max(times)))
+    partition.add(batch(rows), columns(rows), Origins.of_one(Offset(offset), arrival_ns))
 
 
 def rows_in(view: PartitionView) -> list[Row]:
     return [each for one in view_batches(view) for each in rows_of(one)]
 
 
-def take(tree: BufferTree, offset: int, tables: dict[str, list[Row]], **frontiers: Frontier) -> int:
-    """Take a record; the rows that were durable. frontiers: by table, for DAY0."""
-    entry = Entry(NAMESPACE, {table: batch(rows) for table, rows in tables.items()})
+def add(tree: BufferTree, offset: int, tables: dict[str, list[Row]], **frontiers: Frontier) -> int:
+    """Add a record; returns how many rows were durable. frontiers: by table, for DAY0."""
     known = {PartitionKey(NAMESPACE, table, KEY.day): frontier for table, frontier in frontiers.items()}
-    return tree.take(entry, Offset(offset), 0, known)[0]
+    return sum(add_rows(tree, table, rows, offset, 0, known) for table, rows in tables.items())
 
 
 # Chunks
@@ -60,7 +67,7 @@ def test_merging_chunks_changes_no_row(records: list[list[str | None]]) -> None:
 
 
 def test_small_chunks_become_few() -> None:
-    """A thousand one-row records stand in a few chunks: a row is copied once a size class."""
+    """A thousand one-row records become a few chunks."""
     partition = Partition(KEY)
     for offset in range(1000):
         put(partition, [row(DAY0_NS + offset, "a", v=1.0)], offset)
@@ -68,17 +75,98 @@ def test_small_chunks_become_few() -> None:
     assert partition.rows == 1000
 
 
+def sizes(*cycle: int) -> Callable[[int], int]:
+    return lambda n: cycle[n % len(cycle)]
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        sizes(1, 20),
+        sizes(20, 1),
+        sizes(1, 1000),
+        sizes(*[1] * 15, 300),
+        sizes(*[1] * 15, 17),
+        sizes(*[2**n for n in range(10)]),
+        sizes(*[2**n for n in range(10, 0, -1)]),
+        lambda n: 1 + zlib.crc32(b"%d" % n) % 40,
+        lambda n: 1 << (zlib.crc32(b"%d" % n) % 12),
+    ],
+    ids=["1 20", "20 1", "1 1000", "15 small", "15 tiny", "rising", "falling", "random", "random powers"],
+)
+def test_chunks_stay_few_in_any_order_of_sizes(size: Callable[[int], int], monkeypatch: Any) -> None:
+    """A logarithm of the rows is left, each chunk of at most MERGE_ROWS_MAX rows, and each row is copied that often."""
+    copied = 0
+
+    def counting(chunks: list[Chunk]) -> Chunk:
+        nonlocal copied
+        copied += sum(chunk.rows for chunk in chunks)
+        return merged(chunks)
+
+    monkeypatch.setattr(waiting, "merged", counting)
+    partition = Partition(KEY)
+    most = 0
+    for offset in range(1000):
+        put(partition, [row(DAY0_NS + offset, "a", v=1.0)] * size(offset), offset)
+        most = max(most, len(partition.chunks))
+    assert partition.rows == sum(map(size, range(1000)))
+    groups = 1 + 2 * partition.rows // MERGE_ROWS_MAX
+    assert most < 2 * MERGE_COUNT + groups + math.log(MERGE_ROWS_MAX, 1 + 1 / MERGE_RATIO)
+    assert copied < partition.rows * (2 + math.log(MERGE_ROWS_MAX, 1 + MERGE_RATIO))
+    assert max(chunk.rows for chunk in partition.chunks) <= MERGE_ROWS_MAX
+
+
+def test_chunks_of_other_columns_merge_all_the_same() -> None:
+    """Records whose column sets alternate become few chunks too, null where a record had no such column."""
+    partition = Partition(KEY)
+    rows = [row(DAY0_NS + n, "a", v=1.0) if n % 2 else Row(DAY0_NS + n, {"az": "x"}, {"w": n}) for n in range(2000)]
+    for offset, each in enumerate(rows):
+        put(partition, [each], offset)
+    assert len(partition.chunks) < 3 * MERGE_COUNT
+    assert rows_in(partition.view()) == rows
+
+
+def test_a_slow_stream_leaves_one_chunk_for_each_span() -> None:
+    """Records that come at intervals, so few that no MERGE_COUNT of them come together, are still merged."""
+    partition = Partition(KEY, merge_arrival_ns_max=30)
+    for offset in range(601):
+        put(partition, [row(DAY0_NS, "a", v=1.0)], offset, arrival_ns=10 * offset)
+    assert len(partition.chunks) == 600 / 4 + 1
+    assert {chunk.last_arrival_ns - chunk.first_arrival_ns for chunk in partition.chunks[:-1]} == {30}
+
+
 def test_chunks_far_apart_or_large_stay_apart() -> None:
     """A stream that never pauses must settle, and large chunks are not copied for nothing."""
     apart = Partition(KEY, merge_arrival_ns_max=10)
     for offset in range(2 * MERGE_COUNT):
-        put(apart, [row(DAY0_NS, "a", v=1.0)], offset, arrival_ns=offset)
+        put(apart, [row(DAY0_NS, "a", v=1.0)], offset, arrival_ns=11 * offset)
     assert len(apart.chunks) == 2 * MERGE_COUNT
     large = Partition(KEY)
     rows = [row(DAY0_NS, "a", v=1.0)] * (MERGE_ROWS_MAX // MERGE_COUNT + 1)
     for offset in range(MERGE_COUNT):
         put(large, rows, offset)
     assert len(large.chunks) == MERGE_COUNT
+
+
+def test_long_strings_are_never_merged_beyond_what_one_array_holds() -> None:
+    """Arrow's strings end at 2 GiB an array: rows of long strings stay in chunks far below, and none is lost."""
+    partition = Partition(KEY)
+    rows = [row(DAY0_NS, "a", v="x" * 65_536)] * 3200
+    record = batch(rows)  # of 200 MiB, which all the chunks share
+    for offset in range(MERGE_COUNT):
+        partition.add(record, columns(rows), Origins.of_one(Offset(offset), 0))
+    assert sum(chunk.batch.num_rows for chunk in partition.chunks) == MERGE_COUNT * len(rows) == partition.rows
+
+
+def test_merged_chunks_have_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small records too are gathered into chunks of bounded bytes, which are few."""
+    monkeypatch.setattr(waiting, "MERGE_BYTES_MAX", 100_000)
+    partition = Partition(KEY)
+    for offset in range(1000):
+        put(partition, [row(DAY0_NS + offset, "a", v="x" * 1000)], offset)
+    assert max(chunk.batch.nbytes for chunk in partition.chunks) <= 100_000
+    assert len(partition.chunks) < 3 * MERGE_COUNT
+    assert rows_in(partition.view()) == [row(DAY0_NS + offset, "a", v="x" * 1000) for offset in range(1000)]
 
 
 def test_bytes_of_a_row_stay_flat() -> None:
@@ -96,7 +184,7 @@ def test_bytes_of_a_row_stay_flat() -> None:
 # Dictionaries
 
 
-def test_a_view_taken_earlier_reads_with_the_dictionaries_of_later() -> None:
+def test_an_earlier_view_reads_with_the_dictionaries_of_later() -> None:
     """Codes never change their meaning, so that a query needs no lock, from any thread."""
     partition = Partition(KEY)
     put(partition, [row(DAY0_NS, "a", v=1.0)], 0)
@@ -118,14 +206,77 @@ def test_a_view_taken_earlier_reads_with_the_dictionaries_of_later() -> None:
     done.set()
     thread.join()
     assert not errors
-    assert len(partition.view().dictionaries["host"]) == 300
+    assert len(partition.view().pieces[0].dictionaries["host"]) == 300
 
 
 def test_a_record_brings_only_the_values_its_rows_use() -> None:
     """Rows of many days share a record's dictionary; each day's partition learns only its own values."""
     tree = BufferTree()
-    take(tree, 0, {"cpu": [row(DAY0_NS + day * DAY_NS, f"host-{day}", v=1.0) for day in range(50)]})
-    assert {len(partition.view().dictionaries["host"]) for partition in tree} == {1}
+    add(tree, 0, {"cpu": [row(DAY0_NS + day * DAY_NS, f"host-{day}", v=1.0) for day in range(50)]})
+    assert {len(partition.view().pieces[0].dictionaries["host"]) for partition in tree} == {1}
+
+
+def test_a_large_dictionary_with_few_used_values_costs_little() -> None:
+    """Values that no row has are not learned, however large the record's dictionary is against its rows."""
+    for used in (1, 40, 1000):
+        values = [f"host-{n}" for n in range(1000)]
+        codes = pa.array([n % used for n in range(1000)] + [None], pa.int32())
+        tag = TagDictionary()
+        found = tag.encode(pa.DictionaryArray.from_arrays(codes, pa.array(values)))
+        assert tag.array().to_pylist() == values[:used]
+        assert found.to_pylist() == codes.to_pylist()
+
+
+def test_codes_of_a_dictionary_that_only_grows_are_remembered() -> None:
+    """The same source again costs no look at its values, grown or as it was before; another source has other codes."""
+    tag, source = TagDictionary(), object()
+
+    def encoded(values: list[str], codes: list[int], source: object) -> list[str]:
+        column = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(values, pa.utf8()))
+        return [tag.array()[code].as_py() for code in tag.encode(column, source).to_pylist()]
+
+    held = tag.held_bytes
+    assert encoded(["a", "b"], [1, 1], source) == ["b", "b"]
+    assert len(tag) == 1
+    assert encoded(["a", "b", "c"], [2, 0, 1], source) == ["c", "a", "b"]
+    assert encoded(["a", "b"], [0, 1], source) == ["a", "b"]
+    assert encoded(["c", "a", "d"], [0, 1, 2], object()) == ["c", "a", "d"]
+    assert len(tag) == 4
+    assert tag.held_bytes > held + 3 * 4
+
+
+def test_one_row_does_not_cost_what_all_hosts_cost() -> None:
+    """A row of each of many days: none remembers what all the codes of a large dictionary mean."""
+    hosts, source, tag = pa.array([f"host-{n}" for n in range(1000)]), object(), TagDictionary()
+    tag.encode(pa.DictionaryArray.from_arrays(pa.array([7], pa.int32()), hosts), source)
+    assert tag.array().to_pylist() == ["host-7"]
+    assert tag.held_bytes < 1000
+
+
+def test_tag_values_of_a_cut_are_freed_with_it() -> None:
+    """A live partition whose values churn holds those of rows in memory, not of all that ever came."""
+    partition = Partition(KEY)
+    held = []
+    for job in range(20):
+        for offset in range(job * 10, job * 10 + 10):
+            put(partition, [row(DAY0_NS, f"host-{offset:06}-{n}", v=1.0) for n in range(10)], offset)
+        assert len(partition.view().pieces[-1].dictionaries["host"]) == 100
+        held.append(partition.bytes)
+        waiting_bytes = partition.waiting_bytes
+        partition.cut(job)
+        assert partition.waiting_bytes == 0
+        assert partition.drop(job) == waiting_bytes
+        assert partition.bytes == 0
+    assert max(held) < 1.01 * min(held)
+
+
+def test_columns_of_a_lone_row_count_as_memory() -> None:
+    """Partitions of one row are mostly objects: about 17 KB each with 20 columns, 5 KB with one, by resident size."""
+    narrow, wide = Partition(KEY), Partition(KEY)
+    put(narrow, [row(DAY0_NS, v=1.0)], 0)
+    put(wide, [Row(DAY0_NS, {f"t{n}": "a" for n in range(10)}, {f"f{n}": 1.0 for n in range(10)})], 0)
+    assert 2_500 < narrow.bytes < 5_000
+    assert 11_000 < wide.bytes < 18_000
 
 
 def test_long_and_many_tag_values_count_as_memory() -> None:
@@ -174,12 +325,12 @@ def test_cut_drop_and_view() -> None:
 
 
 def test_the_tree_s_totals_are_those_of_its_partitions() -> None:
-    """Rows and bytes add up after takes, cuts and drops in any order; an emptied partition is gone."""
+    """Rows and bytes add up after additions, cuts and drops in any order; an emptied partition is gone."""
     rng = random.Random(3)
     tree, jobs = BufferTree(), {}
     for offset in range(200):
         table = rng.choice(["cpu", "mem"])
-        take(tree, offset, {table: [row(DAY0_NS + rng.randrange(3) * DAY_NS, str(offset % 7), v=1.0)]})
+        add(tree, offset, {table: [row(DAY0_NS + rng.randrange(3) * DAY_NS, str(offset % 7), v=1.0)]})
         if rng.random() < 0.2:
             key = rng.choice([*tree.partitions])
             if tree.partitions[key].chunks:
@@ -218,7 +369,7 @@ def test_the_tree_s_totals_are_those_of_its_partitions() -> None:
 def test_days_are_utc_days_before_1970_too(time_ns: int, day: int) -> None:
     """A day is [day * 24 h, next), int64's ends included."""
     tree = BufferTree()
-    take(tree, 0, {"cpu": [row(time_ns, "a", v=1.0)]})
+    add(tree, 0, {"cpu": [row(time_ns, "a", v=1.0)]})
     assert [key.day for key in tree.partitions] == [day]
     assert PartitionKey.from_json(PartitionKey("n", "t", day).to_json()).day == day
 
@@ -227,26 +378,26 @@ def test_a_record_s_rows_go_to_their_days_in_order() -> None:
     """Split by day, each day's rows in the record's order."""
     tree = BufferTree()
     rows = [row(DAY0_NS + day * DAY_NS + n, "a", v=float(n)) for n, day in enumerate([1, 0, 1, -1, 0])]
-    take(tree, 0, {"cpu": rows})
+    add(tree, 0, {"cpu": rows})
     found = {key.day - KEY.day: rows_in(partition.view()) for key, partition in tree.partitions.items()}
     assert found == {-1: [rows[3]], 0: [rows[1], rows[4]], 1: [rows[0], rows[2]]}
 
 
 def test_durable_rows_are_left_out() -> None:
-    """Exactly those that the frontier covers; a record that is covered whole leaves nothing behind."""
+    """Exactly those that the frontier covers; a record that is covered whole leaves nothing."""
     tree = BufferTree()
     rows = [row(DAY0_NS + n, "a", v=1.0) for n in range(4)]
     frontier = Frontier([(5, DAY0_NS + 1), (2, TIME_END)])
-    assert take(tree, 2, {"cpu": rows}, cpu=frontier) == 4
+    assert add(tree, 2, {"cpu": rows}, cpu=frontier) == 4
     assert not tree.partitions
-    assert take(tree, 5, {"cpu": rows, "mem": rows}, cpu=frontier) == 2
+    assert add(tree, 5, {"cpu": rows, "mem": rows}, cpu=frontier) == 2
     assert rows_in(tree.partitions[KEY].view()) == rows[2:]
-    assert take(tree, 6, {"cpu": rows}, cpu=frontier) == 0
+    assert add(tree, 6, {"cpu": rows}, cpu=frontier) == 0
     assert tree.rows == 2 + 4 + 4
 
 
 def test_chunks_hold_no_dictionary_of_their_own() -> None:
-    """Codes alone: the values stand once, in the partition's dictionary."""
+    """Codes alone: the values are held once, in the dictionary of the piece."""
     partition = Partition(KEY)
     put(partition, [row(DAY0_NS, "a", v=1.0)], 0)
     assert partition.chunks[0].batch.schema.field("host").type == pa.int32()

@@ -9,9 +9,9 @@ from unittest.mock import Mock
 import pytest
 from click.testing import CliRunner, Result
 
-from common.ids import Offset, SequencerId
-from penstock import buffer_copy
-from penstock.buffer_copy import Span, span_of
+from common.values.ids import Offset, SequencerId
+from penstock.buffers import copy as buffer_copy
+from penstock.buffers.copy import Span, span_of
 from penstock.cli import cli
 from tests.support.buffer_records import read_all, record, records
 from writebuffer.connect import connect
@@ -51,7 +51,7 @@ def test_all_sequencers_are_copied_with_their_offsets_reported(tmp_path: Path) -
         assert read_all(connect(destination), number) == read_all(connect(source), number)
 
 
-def test_a_part_is_copied_and_told_in_json(tmp_path: Path) -> None:
+def test_a_part_is_copied_and_reported_in_json(tmp_path: Path) -> None:
     """From K up to but without M; the offsets are the destination's own."""
     source, destination = file_buffer(tmp_path / "a", 5, 30), f"file://{tmp_path}/b"
     asked = ["copy", source, destination, "--sequencer", 1, "--from-offset", 10, "--to-offset", 25, "--json"]
@@ -69,20 +69,20 @@ def test_a_part_is_copied_and_told_in_json(tmp_path: Path) -> None:
     assert read_all(connect(destination), 0) == []
 
 
-def test_a_destination_that_holds_something_is_refused_unless_told(tmp_path: Path) -> None:
-    """--append puts the records behind, --resume goes on only with a copy of the same beginning."""
+def test_a_destination_that_holds_something_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    """--append puts the records after them, --resume continues only a copy of the same beginning."""
     source, destination = file_buffer(tmp_path / "a", 10), file_buffer(tmp_path / "b", 4)
     result = run("copy", source, destination, "--sequencer", "all")
     assert result.exit_code == 2
     assert "is not empty (offsets 0 to 4): give --resume" in result.stderr
     result = run("copy", source, destination, "--sequencer", "all", "--from-offset", 5, "--resume")
     assert result.exit_code == 2
-    assert "does not hold the source's record at 5. Its last record, at 3, is the source's at 3" in result.stderr
-    assert "or --append --from-offset 4 to go on behind it" in result.stderr
+    assert "does not have the source's record at 5. Its last record, at 3, is the source's at 3" in result.stderr
+    assert "or --append --from-offset 4 to continue after it" in result.stderr
     assert len(read_all(connect(destination))) == 4
     result = run("copy", source, destination, "--sequencer", "all", "--resume")
     assert "6 records" in result.output
-    assert "4 records before them stood there already" in result.output
+    assert "4 records before them were there already" in result.output
     assert read_all(connect(destination)) == read_all(connect(source))
     result = run("copy", source, destination, "--sequencer", "all", "--append")
     assert "source 0..9 -> destination 10..19" in result.output
@@ -99,10 +99,13 @@ def test_a_destination_that_holds_something_is_refused_unless_told(tmp_path: Pat
         (["file://{tmp}/none", "file://{tmp}/b", "--sequencer", "0"], "there is no write buffer"),
         (["{a}", "file://{tmp}/b", "--sequencer", "1"], "sequencer 1: unknown; this buffer has 1"),
         (["{a}", "file://{tmp}/b", "--sequencer", "x"], "'x' is neither a sequencer's number nor `all`"),
-        (["{a}", "file://{tmp}/b", "--sequencer", "0", "--from-offset", "6"], "6 is past next offset 5"),
-        (["{a}", "file://{tmp}/b", "--sequencer", "0", "--to-offset", "6"], "6 is past next offset 5"),
+        (
+            ["{a}", "file://{tmp}/b", "--sequencer", "0", "--from-offset", "6"],
+            "--from-offset 6 is past next offset 5 of",
+        ),
+        (["{a}", "file://{tmp}/b", "--sequencer", "0", "--to-offset", "6"], "--to-offset 6 is past next offset 5 of"),
         (["{a}", "file://{tmp}/b", "--sequencer", "0", "--from-offset", "3", "--to-offset", "2"], "--to-offset 2 is"),
-        (["{a}", "file://{tmp}/b", "--sequencer", "0", "--resume", "--append"], "exclude each other"),
+        (["{a}", "file://{tmp}/b", "--sequencer", "0", "--resume", "--append"], "not both"),
         (["{a}", "/b", "--sequencer", "0"], "the right form is file:///b"),
     ],
 )
@@ -120,8 +123,8 @@ def test_what_cannot_be_copied_is_refused_and_nothing_is_made(
     assert len(read_all(connect(source))) == 5
 
 
-def test_an_error_half_way_is_told_with_what_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report says from which offset on; the same command with --resume brings the rest, once."""
+def test_an_error_half_way_is_reported_with_what_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report says from which offset on; the same command with --resume copies the rest, once."""
     monkeypatch.setattr(buffer_copy, "POLL_RECORDS", 5)
     source, destination = file_buffer(tmp_path / "a", 23), f"file://{tmp_path}/b"
     plain = buffer_copy.copy
@@ -134,16 +137,16 @@ def test_an_error_half_way_is_told_with_what_stands(tmp_path: Path, monkeypatch:
         result = run("copy", source, destination, "--sequencer", "0")
     assert result.exit_code == 3, result.output
     assert "injected: acknowledgement lost" in result.stderr
-    stands = len(read_all(connect(destination)))
-    assert 5 < stands < 23
-    assert f"everything below source offset {stands - 5} stands; go on with the same command" in result.stdout
+    copied = len(read_all(connect(destination)))
+    assert 5 < copied < 23
+    assert f"everything below source offset {copied - 5} is copied; continue with the same command" in result.stdout
     result = run("copy", source, destination, "--sequencer", "0", "--resume")
     assert result.exit_code == 0, result.output
     assert read_all(connect(destination)) == read_all(connect(source))
 
 
 def test_a_record_that_the_destination_stored_twice_is_no_obstacle(tmp_path: Path) -> None:
-    """A broker that was killed may hold records twice, singly or in runs: a copy goes on behind them all the same."""
+    """A broker that was killed may hold records twice, singly or in runs: a copy still continues after them."""
     source, destination = file_buffer(tmp_path / "a", 9), f"file://{tmp_path}/b"
     backend = connect(destination)
     backend.create(1)
@@ -162,7 +165,7 @@ def test_info_shows_offsets_size_and_identity(tmp_path: Path) -> None:
     url = file_buffer(tmp_path / "a", 3, 0)
     text = run("info", url)
     assert text.exit_code == 0, text.output
-    assert text.output.startswith(f"{url}\npowers: Durable, Measurable, SeekableByTime, Trimmable\n")
+    assert text.output.startswith(f"{url}\npowers: Dense, Durable, Measurable, SeekableByTime, Trimmable\n")
     found = json.loads(run("info", url, "--json").stdout)
     reader = connect(url).open_reader()
     assert [(one["first"], one["next"], one["identity"]) for one in found["sequencers"]] == [
@@ -174,7 +177,7 @@ def test_info_shows_offsets_size_and_identity(tmp_path: Path) -> None:
 
 
 def test_the_command_goes_on_although_the_source_was_trimmed(tmp_path: Path) -> None:
-    """The same command as before, with the --from-offset that is there no more, or with none."""
+    """The same command as before, with a --from-offset that was trimmed, or with none."""
     for asked in (["--from-offset", "10"], []):
         source, destination = file_buffer(tmp_path / f"a{len(asked)}", 0), f"file://{tmp_path}/b{len(asked)}"
         writer = connect(source).open_writer()
@@ -187,7 +190,7 @@ def test_the_command_goes_on_although_the_source_was_trimmed(tmp_path: Path) -> 
         assert result.exit_code == 0, result.output
         begun = asked[1] if asked else 0
         assert [each for _, each in read_all(connect(destination))] == records(range(int(begun), 30))
-        assert f"behind {15 - int(begun)} records of the destination that were not compared" in result.stdout
+        assert f"after {15 - int(begun)} records of the destination that were not compared" in result.stdout
 
 
 def _span_from_15(reader: Reader, *rest: Any, **how: Any) -> Span:
@@ -197,19 +200,19 @@ def _span_from_15(reader: Reader, *rest: Any, **how: Any) -> Span:
 
 
 @pytest.mark.parametrize(
-    ("faults", "way_on"),
+    ("faults", "advice"),
     [
-        (Faults(refused=0.5), "go on with --append --sequencer 0 --from-offset {stands}"),
+        (Faults(refused=0.5), "continue with --append --sequencer 0 --from-offset {copied}"),
         (
             Faults(lost_acknowledgement=0.5),
-            "whether {before} to {last} stand was not heard: go on with --resume --sequencer 0 --from-offset 3",
+            "no answer came for {before} to {last}: continue with --resume --sequencer 0 --from-offset 3",
         ),
     ],
 )
-def test_an_interrupted_append_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults, way_on: str
+def test_an_interrupted_append_says_how_to_continue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults, advice: str
 ) -> None:
-    """Exactly, and doing so brings the rest once: nothing that stands is written again."""
+    """Exactly, and doing so copies the rest once: nothing that is there is written again."""
     monkeypatch.setattr(buffer_copy, "POLL_RECORDS", 4)
     source, destination = file_buffer(tmp_path / "a", 40), f"file://{tmp_path}/b"
     backend = connect(destination)
@@ -226,11 +229,11 @@ def test_an_interrupted_append_says_how_to_go_on(
         broken.setattr(buffer_copy, "copy", failing)
         result = run("copy", source, destination, "--sequencer", "all", "--append", "--from-offset", 3)
     assert result.exit_code == 3, result.output
-    stands = 3 + len(read_all(backend)) - 5
-    assert 3 < stands < 40
-    said = way_on.format(stands=stands, before=stands - 4, last=stands - 1)
+    copied = 3 + len(read_all(backend)) - 5
+    assert 3 < copied < 40
+    said = advice.format(copied=copied, before=copied - 4, last=copied - 1)
     assert said in result.stdout
-    options = said.partition("go on with ")[2].split()
+    options = said.partition("continue with ")[2].split()
     result = run("copy", source, destination, *options)
     assert result.exit_code == 0, result.output
     assert [each for _, each in read_all(backend)] == records([*range(100, 105), *range(3, 40)])

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import InvalidRequest, Unavailable
-from common.ids import Offset, SequencerId
-from penstock import buffer_copy
-from penstock.buffer_copy import CopyReport, copy, span_of
-from penstock.buffer_resumption import find_resumption
-from penstock.interrupts import interrupts_held
+from common.signals import interrupts_held
+from common.values.errors import InvalidRequest, Unavailable
+from common.values.ids import Offset, SequencerId
+from penstock.buffers import copy as buffer_copy
+from penstock.buffers.copy import CopyReport, copy, span_of
+from penstock.buffers.resumption import find_resumption
 from tests.support.buffer_records import read_all, record, records
 from writebuffer.contract import Appended, AppendedRange, Batch, Reader
 from writebuffer.errors import OffsetTrimmed
@@ -78,12 +78,14 @@ def test_what_is_not_the_beginning_of_the_copy_is_never_gone_on_with(held: list[
     """A record that is missing, foreign or too many at the destination: refused, and nothing is appended."""
     source, destination = memory(4), memory()
     destination.open_writer().append_many(ONE, records(held))
-    with pytest.raises(InvalidRequest, match=r"does not hold the source's|is not the one that a copy of 0 to 4 has"):
+    with pytest.raises(
+        InvalidRequest, match=r"does not have the source's|has another record at \d+ than a copy of 0 to 4 "
+    ):
         copied(source, destination, Faults(), 0)
     assert len(read_all(destination)) == len(held)
 
 
-def test_gaps_in_the_source_are_told() -> None:
+def test_gaps_in_the_source_are_reported() -> None:
     """Offsets that hold no record, in between and at the end, the first of them by number."""
     report = CopyReport(0, from_offset=10, to_offset=30, go_on_at=10)
     for offset in (10, 13, 14, 20):
@@ -97,10 +99,10 @@ def test_gaps_in_the_source_are_told() -> None:
     ("removed", "advice"),
     [
         (2, "is the source's at 4: give the --from-offset that the copy began with, or --append --from-offset 5 to"),
-        (5, "its records below 5 were removed, so that nothing can be compared. Go on with --append and"),
+        (5, "its records below 5 were removed, so nothing can be compared. Continue with --append and"),
     ],
 )
-def test_a_destination_whose_beginning_was_trimmed_is_told_with_the_way_out(removed: int, advice: str) -> None:
+def test_a_destination_whose_beginning_was_trimmed_is_reported_with_the_way_out(removed: int, advice: str) -> None:
     """By what is left of it, if anything is."""
     source, destination = memory(9), memory(5)
     destination.open_writer().trim(ONE, Offset(removed))
@@ -112,7 +114,7 @@ def test_a_destination_whose_beginning_was_trimmed_is_told_with_the_way_out(remo
 def test_a_copy_goes_on_although_the_source_was_trimmed(
     begun: int, copied_to: int, trimmed_to: int, others: list[int]
 ) -> None:
-    """Behind its last record, wherever it began and whatever stood before; or it is refused, and nothing appended."""
+    """After its last record, wherever it began, after any earlier records; or it is refused, and nothing appended."""
     copied_to, trimmed_to = max(begun, copied_to), min(trimmed_to, 9)
     source, destination = memory(10), memory()
     held = others + list(range(begun, copied_to))
@@ -144,8 +146,8 @@ class _Broken:
         self._at = at
         self._error = error
 
-    def reader(self, sequencer: SequencerId) -> Any:
-        cursor = self._reader.reader(sequencer)
+    def cursor(self, sequencer: SequencerId) -> Any:
+        cursor = self._reader.cursor(sequencer)
         polls = iter(range(self._at))
 
         def poll(*limits: Any) -> Batch:
@@ -217,7 +219,7 @@ def test_a_refused_batch_leaves_nothing_in_doubt() -> None:
 
 
 def test_what_the_destination_knew_already_is_counted_apart() -> None:
-    """Some backends store a producer's record once: the report tells what was stored, and where."""
+    """Some backends store a producer's record once: the report says what was stored, and where."""
     source, destination = memory(), memory()
     sequences = [0, 1, 0, 2, 2, 3, 1]
     for sequence in sequences:
@@ -235,7 +237,7 @@ def test_what_the_destination_knew_already_is_counted_apart() -> None:
 
 
 class _Once:
-    """A writer that stores each producer's record once, and answers a repeat with where it stands."""
+    """A writer that stores each producer's record once, and answers a repeat with its place."""
 
     def __init__(self, backend: MemoryBackend) -> None:
         self._backend = backend
@@ -244,8 +246,8 @@ class _Once:
     def append_many(self, sequencer: SequencerId, asked: list[Record]) -> Future[AppendedRange]:
         places = []
         for one in asked:
-            stands = {each: Appended(Offset(offset), each.append_time_ns) for offset, each in read_all(self._backend)}
-            places.append(stands.get(one) or self._writer.append(sequencer, one).result(0))
+            found = {each: Appended(Offset(offset), each.append_time_ns) for offset, each in read_all(self._backend)}
+            places.append(found.get(one) or self._writer.append(sequencer, one).result(0))
         done: Future[AppendedRange] = Future()
         done.set_result(AppendedRange(places[0], places[-1]))
         return done

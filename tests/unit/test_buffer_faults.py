@@ -8,9 +8,9 @@ from unittest.mock import Mock
 import pytest
 
 import writebuffer.faults
-from common.clock import FakeClock
-from common.errors import Unavailable
-from common.ids import Offset, SequencerId
+from common.values.clock import FakeClock
+from common.values.errors import Unavailable
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_all, record
 from writebuffer.contract import Backend, Durable, Measurable, SeekableByTime, Trimmable
 from writebuffer.errors import OffsetTrimmed
@@ -33,16 +33,16 @@ def outcomes(backend: MemoryBackend, faults: Faults, seed: int, count: int = 50)
     futures = [writer.append(ONE, record(number)) for number in range(count)]
     writer.close()
     errors = [future.exception(0) for future in futures]
-    return ["stands" if error is None else error.written for error in errors]
+    return ["stored" if error is None else error.written for error in errors]
 
 
-def test_faults_are_told_as_the_contract_says(backend: MemoryBackend) -> None:
+def test_faults_are_reported_as_the_contract_says(backend: MemoryBackend) -> None:
     """Refused records are not there, lost acknowledgements' are, and every future resolves in the end."""
     faults = Faults(refused=0.2, full=0.05, full_appends=3, lost_acknowledgement=0.2, delayed=0.3)
     found = outcomes(backend, faults, seed=1)
     stored = numbers(one for _, one in read_all(backend))
     assert stored == [number for number, outcome in enumerate(found) if outcome != "no"]
-    assert set(found) == {"stands", "unknown", "no"}
+    assert set(found) == {"stored", "unknown", "no"}
 
 
 def test_the_same_seed_gives_the_same_faults(backend: MemoryBackend) -> None:
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_faults(backend: MemoryBackend) -> None:
 
 
 def test_a_delayed_acknowledgement_comes_with_the_next(backend: MemoryBackend) -> None:
-    """The record stands and can be read before its future resolves."""
+    """The record is stored and can be read before its future resolves."""
     writer = FaultyWriter(backend.open_writer(), random.Random(0), Faults(delayed=1.0))
     future = writer.append(ONE, record(0))
     assert not future.done()
@@ -61,13 +61,13 @@ def test_a_delayed_acknowledgement_comes_with_the_next(backend: MemoryBackend) -
     assert future.result(0).offset == 0
 
 
-def test_a_disconnected_poll_leaves_the_cursor_where_it_stood(backend: MemoryBackend) -> None:
+def test_a_disconnected_poll_leaves_the_cursor_where_it_was(backend: MemoryBackend) -> None:
     """Polling again returns what the failed poll did not."""
     writer = backend.open_writer()
     for number in range(20):
         writer.append(ONE, record(number))
     faults = Faults()
-    cursor = FaultyReader(backend.open_reader(), random.Random(3), lambda: faults).reader(ONE)
+    cursor = FaultyReader(backend.open_reader(), random.Random(3), lambda: faults).cursor(ONE)
     faults = Faults(disconnected=0.5)
     found: list[int] = []
     failed = 0
@@ -88,14 +88,14 @@ def each(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 
 def test_a_full_buffer_refuses_in_runs(backend: MemoryBackend) -> None:
-    """Once full it stays so for as many appends as told, and then takes them again."""
+    """Once full it stays so for as many appends as were set, and then accepts them again."""
     found = outcomes(backend, Faults(full=0.1, full_appends=7), seed=4, count=300)
     runs = [len(run) for run in "".join("x" if one == "no" else " " for one in found).split()]
     assert runs
     assert all(run % 7 == 0 for run in runs[:-1])
 
 
-def test_a_record_sent_twice_stands_twice_with_one_sequence(each: Backend) -> None:
+def test_a_record_sent_twice_is_stored_twice_with_one_sequence(each: Backend) -> None:
     """Every append resolves to where it was written last; two entries say the same producer sequence."""
     writer = FaultyWriter(each.open_writer(), random.Random(2), Faults(sent_twice=0.4))
     futures = [writer.append(ONE, record(number)) for number in range(30)]
@@ -108,8 +108,8 @@ def test_a_record_sent_twice_stands_twice_with_one_sequence(each: Backend) -> No
     assert {one.headers.producer_sequence: offset for offset, one in found} == dict(enumerate(places))
 
 
-def test_of_two_sendings_it_is_told_what_is_known_of_both(backend: MemoryBackend) -> None:
-    """The second finds the buffer full: the record stands all the same, and the append resolves."""
+def test_of_two_sendings_what_is_known_of_both_is_reported(backend: MemoryBackend) -> None:
+    """The second finds the buffer full: the record is still stored, and the append resolves."""
     small = MemoryBackend(capacity_bytes=len(record(0)) * 3 // 2)
     small.create(1)
     writer = FaultyWriter(small.open_writer(), random.Random(0), Faults(sent_twice=1.0))
@@ -119,7 +119,7 @@ def test_of_two_sendings_it_is_told_what_is_known_of_both(backend: MemoryBackend
 
 
 def test_a_flush_returns_with_every_acknowledgement(each: Backend) -> None:
-    """Delayed ones, too, whichever thread resolves them."""
+    """Delayed ones, too, from every thread that resolves them."""
     writer = FaultyWriter(each.open_writer(), random.Random(1), Faults(delayed=0.5, lost_acknowledgement=0.1))
     for _ in range(20):
         futures = [writer.append(ONE, record(number)) for number in range(20)]
@@ -134,7 +134,7 @@ def test_every_question_to_a_disconnected_reader_fails(backend: MemoryBackend) -
     faults = Faults(disconnected=1.0)
     reader = FaultyReader(backend.open_reader(), random.Random(0), lambda: faults)
     assert isinstance(reader, Measurable)
-    for ask in (reader.offsets, reader.identity, reader.reader, reader.size):
+    for ask in (reader.offsets, reader.identity, reader.cursor, reader.size):
         with pytest.raises(Unavailable, match="disconnected"):
             ask(ONE)
     faults = Faults()
@@ -162,10 +162,10 @@ def test_a_flush_takes_no_longer_than_it_was_given(monkeypatch: pytest.MonkeyPat
 
 
 def test_empty_and_short_polls_lose_and_repeat_nothing(backend: MemoryBackend) -> None:
-    """A poll may return nothing or one record although more is there; each batch says where the cursor stands."""
+    """A poll may return nothing or one record although more is there; each batch says where the cursor is."""
     backend.open_writer().append_many(ONE, [record(number) for number in range(40)])
     faults = Faults(empty=0.4, short=0.4, slow=0.2, slow_s=0.0001)
-    cursor = FaultyReader(backend.open_reader(), random.Random(7), faults).reader(ONE)
+    cursor = FaultyReader(backend.open_reader(), random.Random(7), faults).cursor(ONE)
     cursor.seek(Offset(5))
     found: list[int] = []
     sizes = []
@@ -183,8 +183,8 @@ def test_optional_powers_are_those_of_the_wrapped(each: Backend) -> None:
     plain_writer, plain_reader = each.open_writer(), each.open_reader()
     writer = FaultyWriter(plain_writer, random.Random(0), Faults())
     reader = FaultyReader(plain_reader, random.Random(0), Faults())
-    cursor = reader.reader(ONE)
-    for wrapper, wrapped in ((writer, plain_writer), (reader, plain_reader), (cursor, plain_reader.reader(ONE))):
+    cursor = reader.cursor(ONE)
+    for wrapper, wrapped in ((writer, plain_writer), (reader, plain_reader), (cursor, plain_reader.cursor(ONE))):
         for power in (Durable, Trimmable, Measurable, SeekableByTime):
             assert isinstance(wrapper, power) == isinstance(wrapped, power)
     for number in range(3):
@@ -203,9 +203,9 @@ def test_optional_powers_are_those_of_the_wrapped(each: Backend) -> None:
 
 
 def test_an_empty_poll_after_a_seek_never_claims_another_place(backend: MemoryBackend) -> None:
-    """What the cursor stood at before is forgotten with every kind of seek."""
+    """The cursor's earlier position is forgotten with every kind of seek."""
     backend.open_writer().append_many(ONE, [record(number) for number in range(9)])
-    cursor = FaultyReader(backend.open_reader(), random.Random(0), Faults(empty=1.0)).reader(ONE)
+    cursor = FaultyReader(backend.open_reader(), random.Random(0), Faults(empty=1.0)).cursor(ONE)
     assert isinstance(cursor, SeekableByTime)
     cursor.poll(3, 2**20, 0)
     for seek, expected in (

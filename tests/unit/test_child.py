@@ -5,8 +5,8 @@ import json
 import os
 from pathlib import Path
 
-from common.clock import SystemClock
-from penstock.child import Child, ChildSpec, GivenUp, answers_ready
+from common.values.clock import SystemClock
+from penstock.cluster.child import Child, ChildSpec, GivenUp, answers_ready
 
 
 async def kept_until(said: str, child_file: Path) -> tuple[list[str], GivenUp | None]:
@@ -42,7 +42,7 @@ def test_a_child_that_the_machine_refuses_to_start_is_started_again(tmp_path: Pa
 
 
 def test_only_the_child_itself_can_say_that_it_is_ready() -> None:
-    """Whoever else has the port, ready or not, is not the child."""
+    """Another process that has the port, ready or not, is not the child."""
     pid = os.getpid()
     assert asyncio.run(answered({"status": "ready", "pid": pid}, asked=pid))
     assert not asyncio.run(answered({"status": "ready", "pid": pid + 1}, asked=pid))

@@ -1,15 +1,16 @@
-"""Claiming a sequencer beside the ingester that still holds it."""
+"""Claiming a sequencer that another ingester still holds."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from common.ids import Offset, SequencerId
-from common.objectstore import run
-from ingester.persist import manifest
-from ingester.persist.manifest_state import Instance, ManifestState
-from ingester.start import claim
+from common.catalog.manifest import manifest
+from common.catalog.manifest.change import Change, Instance
+from common.catalog.manifest.state import ManifestState
+from common.store.objects import run
+from common.values.ids import Offset, SequencerId
+from ingester.following.claim import claim
 from tests.support.buffer_records import records
 from tests.support.dict_store import DictStore
 from writebuffer.contract import Cursor, Offsets
@@ -20,7 +21,7 @@ SEQUENCER = SequencerId(0)
 
 
 class MeanwhileReader:
-    """A Reader; `meanwhile` happens once, before its offsets are told for the first time."""
+    """A Reader; `meanwhile` happens once, before its offsets are read for the first time."""
 
     def __init__(self, reader: MemoryReader, meanwhile: Callable[[], object]) -> None:
         self._reader = reader
@@ -29,8 +30,8 @@ class MeanwhileReader:
     def sequencers(self) -> list[SequencerId]:
         return list(self._reader.sequencers())
 
-    def reader(self, sequencer: SequencerId) -> Cursor:
-        return self._reader.reader(sequencer)
+    def cursor(self, sequencer: SequencerId) -> Cursor:
+        return self._reader.cursor(sequencer)
 
     def offsets(self, sequencer: SequencerId) -> Offsets:
         if self._meanwhile:
@@ -57,7 +58,7 @@ def test_a_trim_after_the_manifest_was_read_is_no_loss() -> None:
     backend, store, state = held()
 
     def commit_and_trim() -> None:
-        change = replace(state.as_change(), claim=None, replay_offset=Offset(3))
+        change = Change(replace(state.as_of, replay_offset=Offset(3)))
         run(manifest.commit(state, change, "holder's"), store)
         backend.open_writer().trim(SEQUENCER, Offset(3))
 

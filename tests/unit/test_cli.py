@@ -7,9 +7,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from common.errors import DataCorrupt, Fenced, Forked, InvalidRequest, Misconfigured, Unavailable
-from penstock import exit_codes
+from common.values.errors import DataCorrupt, Fenced, Forked, InvalidRequest, Misconfigured, Unavailable
 from penstock.cli import COMMANDS, LazyGroup, cli
+from penstock.terminal import exit_codes
 from writebuffer.errors import OffsetTrimmed
 
 
@@ -55,7 +55,7 @@ def test_importing_the_command_line_imports_nothing_heavy() -> None:
     code = (
         "import sys, penstock.cli;"
         "print([name for name in ('pyarrow', 'numpy', 'duckdb', 'uvicorn', 'asyncio', 'tqdm', 'structlog', 'obstore',"
-        " 'penstock.options') if name in sys.modules])"
+        " 'penstock.terminal.options') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
@@ -114,7 +114,7 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert "No such command 'upp'" in result.output
 
 
-def test_a_near_miss_is_told_the_command_it_may_mean() -> None:
+def test_a_near_miss_is_answered_with_the_command_it_may_mean() -> None:
     """`penstock quary` is a usage error that names `query`; what is near to none gets no guess."""
     result = CliRunner().invoke(cli, ["quary"])
     assert result.exit_code == 2
@@ -123,7 +123,7 @@ def test_a_near_miss_is_told_the_command_it_may_mean() -> None:
 
 
 def test_an_ingester_of_a_sequencer_that_is_not_there_is_refused() -> None:
-    """--sequencer beyond the cluster's number is told with the range."""
+    """--sequencer beyond the cluster's number is reported with the range."""
     result = CliRunner().invoke(cli, ["ingester", "--sequencer", "4", "--sequencers", "4"])
     assert result.exit_code == 2
     assert "--sequencer 4: the cluster has 4 sequencers (0..3)" in result.stderr
@@ -143,7 +143,7 @@ def test_looking_at_a_folder_that_is_not_there_says_how_to_start_a_cluster(name:
 
 
 def test_a_replay_that_ends_before_it_begins_is_refused(tmp_path: object) -> None:
-    """--to-offset below --from-offset is told with both; nothing is opened for it."""
+    """--to-offset below --from-offset is reported with both; nothing is opened for it."""
     asked = ["replay", "--sequencer", "0", "--from-offset", "5", "--to-offset", "0", "--dry-run"]
     result = CliRunner().invoke(cli, [*asked, "--data", f"{tmp_path}/none"])
     assert result.exit_code == 2

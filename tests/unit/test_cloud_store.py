@@ -1,4 +1,4 @@
-"""obstore's errors as penstock's: only "nothing there" and "stands already" are told apart, all else is Unavailable."""
+"""obstore's errors as penstock's: "nothing there" and "exists already" have their own, all else is Unavailable."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from obstore.exceptions import (
     PreconditionError,
 )
 
-from common.cloudstore import CloudStore
-from common.errors import InvalidRequest, PenstockError, Unavailable
-from common.objectstore import AlreadyExists, NotFound
+from common.store.cloud import CloudStore
+from common.store.objects import AlreadyExists, NotFound
+from common.values.errors import InvalidRequest, PenstockError, Unavailable
 
 CALLS: dict[str, Any] = {
     "put": lambda store: store.put("a/b", b"1"),
@@ -40,7 +40,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 def test_an_error_whose_outcome_is_open_is_unavailable(
     monkeypatch: pytest.MonkeyPatch, call: str, error: Exception
 ) -> None:
-    """A store's errors differ between services; a write that raised one may have happened all the same."""
+    """A store's errors differ between services; a write that raised one may still have happened."""
     fail(monkeypatch, error)
     with pytest.raises(Unavailable, match=r"^object store: a/b: ") as failed:
         CALLS[call](CloudStore("memory:"))
@@ -56,7 +56,7 @@ def test_an_error_whose_outcome_is_open_is_unavailable(
         ("put_if_absent", AlreadyExistsError("x"), AlreadyExists),
     ],
 )
-def test_the_two_answers_that_decide_are_told_apart(
+def test_the_two_answers_that_decide_are_distinguished(
     monkeypatch: pytest.MonkeyPatch, call: str, error: Exception, expected: type[PenstockError]
 ) -> None:
     """Nothing there, and something there: InvalidRequest each, not a reason to try again."""

@@ -1,4 +1,4 @@
-"""cluster.json: written once, agreed on by all, and refused with the way out by who does not fit."""
+"""cluster.json: written once, agreed on by all, and a process that does not fit it refuses with what to do."""
 
 import json
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from common import cluster
-from common.cloudstore import CloudStore
-from common.cluster import Cluster
-from common.errors import DataCorrupt, Misconfigured, PenstockError, Unavailable
-from common.objectstore import ObjectStore, PutIfAbsent, Steps, StoreCall, perform, run
+from common.catalog import cluster, paths
+from common.catalog.cluster import Cluster
+from common.store.cloud import CloudStore
+from common.store.objects import Get, MakeDurable, ObjectStore, PutIfAbsent, Steps, StoreCall, perform, run
+from common.values.errors import DataCorrupt, Misconfigured, PenstockError, Unavailable
 
 
 def store() -> ObjectStore:
@@ -49,15 +49,15 @@ def interleavings(left: int, right: int) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("order", interleavings(3, 3))
+@pytest.mark.parametrize("order", interleavings(4, 4))
 def test_two_founders_end_in_one_cluster(order: str) -> None:
-    """Whatever the order of their store calls, both have the one cluster that the store holds."""
+    """In any order of their store calls, both have the one cluster that the store holds."""
     on = store()
     founders = {"a": Founder(4), "b": Founder(4)}
-    for name in order + "aaabbb":
+    for name in order + "aaaabbbb":
         if founders[name].call:
             founders[name].go_on(on)
-    stored = cluster.parse(on.get(cluster.PATH), "here")
+    stored = cluster.parse(on.get(paths.CLUSTER), "here")
     assert founders["a"].joined == founders["b"].joined == stored
 
 
@@ -108,7 +108,7 @@ def without(key: str) -> bytes:
 def test_a_damaged_cluster_file_is_corrupt(data: bytes) -> None:
     """Nothing is guessed: the message says where, and that a copy restores it."""
     on = store()
-    on.put(cluster.PATH, data)
+    on.put(paths.CLUSTER, data)
     with pytest.raises(DataCorrupt, match=r"^here/cluster\.json: not a cluster\.json of penstock .* restore it"):
         run(cluster.found_or_join(4, "here"), on)
 
@@ -121,7 +121,7 @@ def test_a_damaged_cluster_file_is_corrupt(data: bytes) -> None:
     ],
 )
 def test_a_cluster_of_another_release_is_refused(data: bytes, message: str) -> None:
-    """A newer format is no damage, whatever else stands in it."""
+    """A newer format is no damage, with any content."""
     with pytest.raises(Misconfigured, match=message):
         cluster.parse(data, "here")
 
@@ -146,3 +146,14 @@ def _run_until(steps: Steps[Cluster], on: ObjectStore, away: Callable[[int], boo
             call = steps.throw(error)
         else:
             call = steps.send(answer)
+
+
+def test_a_cluster_is_joined_once_its_file_is_durable() -> None:
+    """Its founder may have been killed before it was; a power cut would let another process found a second cluster."""
+    on, calls = store(), []
+    run(cluster.found_or_join(4, "here"), on)
+    joiner = Founder(4)
+    while joiner.call is not None:
+        calls.append(joiner.call)
+        joiner.go_on(on)
+    assert calls == [Get(paths.CLUSTER), MakeDurable(paths.CLUSTER)]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from common import config
-from common.config import KINDS, ClusterConfig, IngesterConfig, RouterConfig
-from common.errors import Misconfigured
+from common.values import config
+from common.values.config import KINDS, ClusterConfig, IngesterConfig, RouterConfig
+from common.values.errors import Misconfigured
 
 
 def resolve(
@@ -19,7 +19,7 @@ def resolve(
 
 
 def test_a_flag_wins_over_the_environment_over_the_file_over_the_default() -> None:
-    """Each layer is taken where the ones above are silent."""
+    """Each layer counts where the ones above are silent."""
     assert resolve(RouterConfig).port == 8086
     assert resolve(RouterConfig, file={"port": 1}).port == 1
     assert resolve(RouterConfig, file={"port": 1}, port="2").port == 2
@@ -83,14 +83,16 @@ def test_yes_and_no_have_the_usual_words(text: str) -> None:
         (RouterConfig, "port", "8_086", "is not a whole number"),
         (RouterConfig, "port", "1KiB", "'1KiB' is not a whole number"),
         (RouterConfig, "body_bytes_max", "10 pounds", "is not a whole number or a size such as 512MiB"),
-        (RouterConfig, "append_timeout_s", "soon", "'soon' is not a number"),
-        (RouterConfig, "append_timeout_s", "nan", "'nan' is not a number"),
-        (RouterConfig, "append_timeout_s", "inf", "'inf' is not a number"),
+        (RouterConfig, "append_timeout_s", "soon", "'soon' is not a number of seconds"),
+        (RouterConfig, "append_timeout_s", "nan", "'nan' is not a number of seconds"),
+        (RouterConfig, "row_age_max_s", "1h", "'1h' is not a number of seconds"),
+        (RouterConfig, "row_ahead_max_s", "inf", "'inf' is not a number of seconds"),
+        (RouterConfig, "client_requests_per_s", "many", "'many' is not a number"),
         (IngesterConfig, "accept_loss", "maybe", "'maybe' is not yes or no"),
         (IngesterConfig, "on_stop", "wait", "'wait' is not one of persist, leave"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_where_it_stands(
+def test_a_value_of_the_wrong_kind_is_refused_with_its_place(
     kind: type[Any], name: str, value: str, message: str
 ) -> None:
     """The message names flag, variable or file key, and what was expected."""
@@ -102,6 +104,30 @@ def test_a_value_of_the_wrong_kind_is_refused_where_it_stands(
     ):
         with pytest.raises(Misconfigured, match=f"^{re.escape(where)}: .*{re.escape(message)}") as refused:
             resolve(kind, **given)  # type: ignore[arg-type]
+        assert refused.value.setting == name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("parsers", "-1", "parsers is -1: give 1 to 64, or 0 for one for each core, at most 2"),
+        ("tables_max", "-1", "tables_max is -1: give 0 or more"),
+        ("connections_max", "-3", "connections_max is -3: give a number above 0"),
+        ("client_bytes_per_s", "-1KiB", "client_bytes_per_s is -1024: give 0 or more"),
+        ("row_age_max_s", "-5", "row_age_max_s is -5.0: give 0 or more"),
+        ("trusted_proxies", "10.0.0.1/8", "trusted_proxies: 10.0.0.1/8 has host bits set; give addresses"),
+        ("port", "70000", "port is 70000: give 0 to 65535"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_the_range_and_its_place(name: str, value: str, message: str) -> None:
+    """A variable that somebody left in the environment is found as fast as a flag; a negative number is a number."""
+    for where, given in (
+        (f"--{name.replace('_', '-')}", {"flags": {name: value}}),
+        (f"PENSTOCK_{name.upper()}", {name: value}),
+        (f"{name} in the config file", {"file": {name: value}}),
+    ):
+        with pytest.raises(Misconfigured, match=f"^{re.escape(message)}.* \\(set by {re.escape(where)}\\)$") as refused:
+            resolve(RouterConfig, **given)  # type: ignore[arg-type]
         assert refused.value.setting == name
 
 
@@ -178,7 +204,7 @@ def test_a_missing_config_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_buffer_and_store_lie_below_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without URLs of their own they are file:// URLs below --data, absolute whatever the working folder."""
+    """Without URLs of their own they are file:// URLs below --data, absolute from any working folder."""
     monkeypatch.chdir(tmp_path)
     cluster = ClusterConfig(data="./here")
     assert cluster.store_url == f"file://{tmp_path}/here/store"

@@ -52,7 +52,7 @@ def test_a_group_that_passes_is_one_line() -> None:
     """The powers, a line for each group, the totals with the number of cases; exit code 0."""
     found = conformance("memory:", "--group", "lag")
     assert found.exit_code == 0, found.output
-    assert "declares Measurable, SeekableByTime, Trimmable; for the proof HoldsBack" in found.output
+    assert "declares Dense, Measurable, SeekableByTime, Trimmable; for the proof HoldsBack" in found.output
     assert "  lag           2 passed\n" in found.output
     assert "2 cases: 2 passed, 0 failed, 0 not run" in found.output
 
@@ -62,7 +62,7 @@ def test_a_failure_says_what_must_hold_and_what_was_seen() -> None:
     found = conformance("broken:TrimsMoreThanAsked:memory:/x", "--group", "trim", *BROKEN)
     assert found.exit_code == 1
     assert "FAILED trim: trimming removes at most what was asked" in found.output
-    assert "must hold Every record at or above `before` is still read" in found.output
+    assert "expected  Every record at or above `before` is still read" in found.output
     assert "but       trim(before=1) left 2 as the first offset" in found.output
 
 
@@ -92,8 +92,8 @@ def test_json_is_printed_when_the_run_ends_half_way() -> None:
     assert [one["holds"] for one in report["write_buffers"]] == [False, False]
     assert report["holds"] is False
     assert [one["passed"] for one in report["write_buffers"]] == [1, 0]
-    assert all("ended by itself after 1 of 4 cases (exit code 7)" in one["ended"] for one in report["write_buffers"])
-    assert "ended by itself" in found.stderr
+    assert all("ended early after 1 of 4 cases (exit code 7)" in one["ended"] for one in report["write_buffers"])
+    assert "ended early" in found.stderr
 
 
 def test_what_was_found_is_printed_when_the_run_ends_half_way() -> None:
@@ -102,7 +102,7 @@ def test_what_was_found_is_printed_when_the_run_ends_half_way() -> None:
     assert found.exit_code == 1
     assert "  lag           1 passed\n" in found.output
     assert "1 cases before it ended: 1 passed" in found.output
-    assert "ended by itself" in found.stderr
+    assert "ended early" in found.stderr
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_what_was_found_is_printed_when_the_run_ends_half_way() -> None:
         (["memory:", "-k", "nix"], 2, "no case matches -k 'nix'"),
         (["memory:", "-k", "a and ("], 2, "-k"),
         (["x:", "--backend", "nix"], 2, "module:callable"),
-        (["x:", "--backend", "common.clock:nix"], 2, "has no attribute 'nix'"),
+        (["x:", "--backend", "common.values.clock:nix"], 2, "has no attribute 'nix'"),
         (["x:", "--backend", "builtins:str"], 2, "`beside`, `delete`; writebuffer/proving.py"),
         (["x:", "--backend", f"{__name__}:Unproven"], 2, "Unproven cannot be proven, it lacks `beside`, `delete`"),
         (["x:", "--backend", "builtins:int"], 2, "cannot be made: ValueError"),
@@ -126,7 +126,7 @@ def test_what_was_found_is_printed_when_the_run_ends_half_way() -> None:
     ],
 )
 def test_what_cannot_be_proven_says_why(arguments: list[str], code: int, said: str) -> None:
-    """One line, and the exit code of who has to act."""
+    """One line, and the exit code that says who has to act."""
     found = conformance(*arguments)
     assert found.exit_code == code, found.output
     assert said in found.output

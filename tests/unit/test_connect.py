@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Misconfigured
-from common.objectstore import open_store
+from common.store.opening import open_store
+from common.values.errors import Misconfigured
 from writebuffer import connect as module
 from writebuffer.connect import connect
 from writebuffer.errors import BufferNotFound, SequencersDiffer
@@ -24,7 +24,7 @@ def test_a_memory_url_with_a_name_is_one_buffer_in_the_process() -> None:
 
 @pytest.mark.parametrize("name", ["log", "a b", "50%", "a%20b", "a#b", "a?b=1", "ä"])
 def test_a_file_url_names_an_absolute_folder_letter_by_letter(tmp_path: Path, name: str) -> None:
-    """Log and object store beside each other are in one folder, whatever its name; a backend's own URL leads back."""
+    """Log and object store next to each other are in one folder of any name; a backend's own URL leads back."""
     (tmp_path / name).mkdir()
     backend = connect(f"file://{tmp_path}/{name}/")
     assert isinstance(backend, FileBackend)
@@ -33,13 +33,13 @@ def test_a_file_url_names_an_absolute_folder_letter_by_letter(tmp_path: Path, na
     assert open_store(f"file://{tmp_path}/{name}/").get("buffer.json")
     again = connect(backend.url)
     again.create(1)
-    with pytest.raises(SequencersDiffer, match="made with 1 sequencers, asked for 2"):
+    with pytest.raises(SequencersDiffer, match="made with 1 sequencer, asked for 2"):
         again.create(2)
 
 
 @pytest.mark.parametrize("rest", ["?segment_bytes=5", "?", "#x", "/sub?x=1", "#/log"])
 def test_an_option_of_a_file_url_is_refused_and_no_folders_name(tmp_path: Path, rest: str) -> None:
-    """There are none, and a folder called so would hold the log beside the one that was meant; the form is named."""
+    """There are none, and a folder of that name would hold the log next to the intended one; the form is named."""
     with pytest.raises(Misconfigured, match="a file buffer takes no options") as refused:
         connect(f"file://{tmp_path}/log{rest}")
     meant = f"file://{tmp_path}/log" + ("/sub" if rest.startswith("/sub") else "")
@@ -47,7 +47,7 @@ def test_an_option_of_a_file_url_is_refused_and_no_folders_name(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_has_a_sign_in_its_name_is_taken_with_all_below_it(tmp_path: Path) -> None:
+def test_a_folder_that_has_a_sign_in_its_name_is_used_with_all_below_it(tmp_path: Path) -> None:
     """Only what is yet to be made is doubted."""
     (tmp_path / "c#").mkdir()
     connect(f"file://{tmp_path}/c#/data/log").create(1)
@@ -99,8 +99,8 @@ def test_a_url_that_could_mean_anything_is_refused_with_all_forms(url: str) -> N
         ("kafak://host:9092/topic", "kafka://host:9092/topic"),
     ],
 )
-def test_a_half_right_url_is_told_the_right_form(url: str, form: str) -> None:
-    """What was meant stands at the message's end, ready to be copied."""
+def test_a_half_right_url_is_answered_with_the_right_form(url: str, form: str) -> None:
+    """What was meant is at the message's end, ready to be copied."""
     with pytest.raises(Misconfigured) as refused:
         connect(url)
     assert str(refused.value).endswith(f"; the right form is {form}")
@@ -137,7 +137,7 @@ def test_a_memory_buffer_takes_its_options_from_the_url() -> None:
     ],
 )
 def test_a_wrong_option_of_a_memory_buffer_is_named(query: str, message: str) -> None:
-    """With the URL it stands in."""
+    """With its URL."""
     with pytest.raises(Misconfigured, match=message) as refused:
         connect(f"memory:?{query}")
     assert repr(f"memory:?{query}") in str(refused.value)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from common import entry as codec
 from common.entry import Entry
-from common.ids import Offset
-from common.schema import ColumnType, arrow_schema
-from ingester.decode import Decoded, Undecodable, decode
+from common.values.ids import Offset
+from common.values.schema import ColumnType, arrow_schema
+from ingester.following.decode import Decoded, Undecodable, decode
 from tests.support.records import DAY0_NS, NAMESPACE, headers, record, row, rows_of
 from writebuffer.contract import SequencedRecord
 from writebuffer.record import ENTRY_CONTENT_TYPE, Record, RecordHeaders
@@ -40,7 +40,7 @@ def test_a_good_record_has_its_marks_and_its_entry() -> None:
 @settings(max_examples=200)
 @given(st.integers(0, len(GOOD) - 1), st.integers(1, 255))
 def test_any_damage_is_undecodable_or_another_header(at: int, flip: int) -> None:
-    """A flipped byte of the payload is never taken for data; whatever is flipped, nothing is raised."""
+    """A flipped byte of the payload is never mistaken for data; no flipped byte raises an error."""
     data = bytearray(GOOD.to_bytes())
     data[at] ^= flip
     if at < 4:
@@ -51,7 +51,7 @@ def test_any_damage_is_undecodable_or_another_header(at: int, flip: int) -> None
 
 
 def test_rows_are_counted_as_far_as_the_header_reads() -> None:
-    """A broken body behind a good header still says how many rows were lost to a dead letter."""
+    """A broken body after a good header still says how many rows were lost to a dead letter."""
     body = Record(GOOD.header_block, GOOD.payload[:-1] + b"\0")
     assert (reason(decoded(body)), decoded(body).rows) == ("entry body does not match its checksum", 2)
     header = Record(GOOD.header_block, b"?" + GOOD.payload[1:])

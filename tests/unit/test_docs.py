@@ -2,13 +2,16 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from common import config
+from common.values import config
+from tests.conformance.broken import FAULTS
 from tests.support import settings_table
 
 ROOT = Path(__file__).parent.parent.parent
@@ -52,6 +55,27 @@ def test_a_broken_link_is_found() -> None:
     page = ROOT / "README.md"
     text = "[a](docs/nowhere.md) [b](README.md#nowhere) [c](#nowhere) [d](LICENSE) [e](https://example.com/x)"
     assert broken_links(page, text) == ["docs/nowhere.md", "README.md#nowhere", "#nowhere"]
+
+
+def test_the_number_of_conformance_cases_is_what_is_collected() -> None:
+    """Pages that give it give the right one, and one at least does; so it is with the broken backends."""
+    command = [sys.executable, "-m", "pytest", "--pyargs", "writebuffer.conformance", "--write-buffer", "memory:"]
+    collected = subprocess.run(
+        [*command, "--collect-only", "-q", "-p", "no:cacheprovider"], capture_output=True, text=True, check=True
+    ).stdout
+    cases, broken = collected.count("::test_"), len(FAULTS)
+    stated = {
+        (page.name, said)
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        for said in re.findall(r"\d+ (?:conformance )?cases|\d+ deliberately broken", page.read_text())
+    }
+    assert stated
+    assert {said for _, said in stated} <= {
+        f"{cases} cases",
+        f"{cases} conformance cases",
+        f"{broken} deliberately broken",
+    }
 
 
 def test_the_documented_settings_are_those_of_the_code() -> None:

@@ -1,4 +1,4 @@
-"""Records that stand in the stream more than once: each row is taken once, and counted each time it came again.
+"""Records that occur in the stream more than once: each row is applied once, and counted each time it came again.
 
 The model knows nothing of ranges, tables or manifests: the first of equal (producer, sequence) counts, others repeat.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.ids import SequencerId
-from ingester.metrics import IngesterCollector
+from common.values.ids import SequencerId
+from ingester.serving.metrics import IngesterCollector
 from tests.support.buffer_records import read_all
 from tests.support.ingester_rig import RULES, IngesterRig
 from tests.support.records import DAY0_NS, Row, record, row
@@ -84,7 +84,7 @@ class Checked:
 
 @settings(max_examples=200)
 @given(events)
-def test_rows_are_taken_once_and_counted_as_often_as_they_came_again(drawn: list[tuple[str, object]]) -> None:
+def test_rows_are_applied_once_and_counted_as_often_as_they_came_again(drawn: list[tuple[str, object]]) -> None:
     """In any order of sendings, with a restart and a replay from the replay offset at any step."""
     checked = Checked(IngesterRig(RULES), [])
     for kind, value in drawn:
@@ -120,7 +120,7 @@ def test_the_manifests_table_is_as_of_its_replay_offset(below: list[Sending], ab
     assert state.replay_offset >= len(below)
     passed = set(checked.sent[: state.replay_offset])
     for producer in (1, 2, 3):
-        seen = {n for n in range(14) if state.producers.seen(producer.to_bytes(16), n, state.log_time_ns)}
+        seen = {n for n in range(14) if state.as_of.producers.seen(producer.to_bytes(16), n, state.as_of.log_time_ns)}
         assert seen == {n for each, n in passed if each == producer}
     checked.rig.restart()
     checked.rig.poll()
@@ -135,8 +135,8 @@ def test_producers_that_are_gone_for_long_take_no_memory() -> None:
         rig.poll()
         rig.tick(25 * 3600)
         rig.settle()
-    assert len(rig.core._ledger._producers) == 1
-    assert len(rig.core.state.producers) == 1
+    assert len(rig.core._intake.ledger._producers) == 1
+    assert len(rig.core.state.as_of.producers) == 1
 
 
 def test_a_restarted_routers_records_are_its_own() -> None:
@@ -150,7 +150,7 @@ def test_a_restarted_routers_records_are_its_own() -> None:
 
 
 def test_what_a_faulty_buffer_stores_twice_is_seen_once() -> None:
-    """Lost acknowledgements and duplicate sendings by the wrapper: every row once, whatever the seed."""
+    """Lost acknowledgements and duplicate sendings by the wrapper: every row once, for any seed."""
     for seed in range(10):
         backend = MemoryBackend()
         backend.create(1)
@@ -160,7 +160,7 @@ def test_what_a_faulty_buffer_stores_twice_is_seen_once() -> None:
             sending = record(rows((1, sequence)), producer=1, sequence=sequence)
             futures = [writer.append(ONE, sending)]
             writer.flush(1)
-            while futures[-1].exception(0) is not None:  # as whoever was told `written: unknown`
+            while futures[-1].exception(0) is not None:  # as a client does after `written: unknown`
                 futures.append(writer.append(ONE, sending))
                 writer.flush(1)
         stored = [found.headers.producer_sequence for _, found in read_all(backend)]

@@ -7,16 +7,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from common.cluster import found_or_join
-from common.config import ClusterConfig, IngesterConfig, RetentionConfig, RouterConfig, resolve
-from common.errors import Misconfigured
-from common.objectstore import open_store, run
-from penstock import datafolder, embedded, ports
+from common.catalog.cluster import found_or_join
+from common.store.objects import run
+from common.store.opening import open_store
+from common.values.config import ClusterConfig, IngesterConfig, RetentionConfig, RouterConfig, resolve
+from common.values.errors import Misconfigured
 from penstock.cli import cli
+from penstock.cluster import data_folder as datafolder
+from penstock.cluster import embedded, ports
+from penstock.cluster.welcome import welcome
+from writebuffer.waiting import CLOSE_S_MAX, TRIM_STOP_S
 
 
 @pytest.fixture
-def taken_port() -> Iterator[int]:
+def used_port() -> Iterator[int]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -42,14 +46,14 @@ def test_a_port_of_0_becomes_a_free_one_for_each_process() -> None:
             listener.bind(("127.0.0.1", port))
 
 
-def test_a_taken_port_names_itself_and_its_setting(taken_port: int) -> None:
+def test_a_used_port_names_itself_and_its_setting(used_port: int) -> None:
     """The message says which port, and which flag and variable change it, for an ingester's too."""
     router, ingester = free()
     with pytest.raises(
-        Misconfigured, match=rf"port {taken_port} on 127.0.0.1: address already in use.*--port .*PENSTOCK_PORT"
+        Misconfigured, match=rf"port {used_port} on 127.0.0.1 is in use by another process.*--port .*PENSTOCK_PORT"
     ):
-        ports.settle(1, RouterConfig(port=taken_port), ingester)
-    second = IngesterConfig(http_port=0, flight_port=taken_port - 1)
+        ports.settle(1, RouterConfig(port=used_port), ingester)
+    second = IngesterConfig(http_port=0, flight_port=used_port - 1)
     with pytest.raises(Misconfigured, match=r"--flight-port \(or PENSTOCK_FLIGHT_PORT"):
         ports.settle(2, router, second)
 
@@ -71,7 +75,7 @@ def test_what_can_never_be_bound_is_refused() -> None:
 
 
 def test_children_get_the_resolved_settings_by_environment(tmp_path: Path) -> None:
-    """A child resolves exactly the parent's settings, whatever flags, file or variables they came from."""
+    """A child resolves exactly the parent's settings, from flags, a file or variables."""
     cluster = ClusterConfig(data=str(tmp_path), sequencers=2)
     router, ingester = RouterConfig(port=9001), IngesterConfig(http_port=9100, on_stop="leave", accept_loss=True)
     environ = {"PATH": "/bin", "PENSTOCK_CONFIG": "x.toml", "PENSTOCK_PORT": "1", "PENSTOCK_SEQUENCERS": "7"}
@@ -84,15 +88,22 @@ def test_children_get_the_resolved_settings_by_environment(tmp_path: Path) -> No
     assert "PENSTOCK_CONFIG" not in router_spec.environ
 
 
+def test_a_router_whose_write_buffer_hangs_may_still_stop_by_itself() -> None:
+    """It is killed only after all that its stop may wait for: requests in flight, a trim, the close of its buffer."""
+    router = RouterConfig(shutdown_timeout_s=7)
+    [[spec], _] = embedded.stages(ClusterConfig(), router, IngesterConfig(), RetentionConfig(), {})
+    assert spec.stop_timeout_s > 7 + TRIM_STOP_S + CLOSE_S_MAX
+
+
 def test_the_welcome_names_real_ports_and_the_folder() -> None:
-    """The commands to try work as they stand: with the ports taken, and --data where it is not the default."""
+    """The commands to try work as they are: with the ports chosen, and --data where it is not the default."""
     router, ingester = RouterConfig(host="0.0.0.0", port=9001), IngesterConfig(http_port=9100, flight_port=9200)
-    text = embedded.welcome(ClusterConfig(data="/tmp/my data", sequencers=3), router, ingester)
+    text = welcome(ClusterConfig(data="/tmp/my data", sequencers=3), router, ingester)
     assert "curl -i 'http://127.0.0.1:9001/api/v2/write?bucket=metrics'" in text
     assert "http://127.0.0.1:9100-9102" in text
     assert "--namespace metrics --data '/tmp/my data'\n" in text
     assert "penstock status --data '/tmp/my data'\n" in text
-    plain = embedded.welcome(ClusterConfig(), router, ingester, ".venv/bin/penstock")
+    plain = welcome(ClusterConfig(), router, ingester, ".venv/bin/penstock")
     assert "\n  .venv/bin/penstock status\n" in plain
     assert "\n  .venv/bin/penstock query " in plain
 
@@ -111,7 +122,7 @@ def test_up_on_a_held_folder_says_who_holds_it(tmp_path: Path) -> None:
 
 
 def test_up_with_another_number_of_sequencers_says_the_way_out(tmp_path: Path) -> None:
-    """The folder's own number is told, and nothing is started."""
+    """The folder's own number is reported, and nothing is started."""
     (tmp_path / "store").mkdir()
     store = open_store(f"file://{tmp_path}/store")
     run(found_or_join(2, store.url), store)
@@ -120,11 +131,11 @@ def test_up_with_another_number_of_sequencers_says_the_way_out(tmp_path: Path) -
     assert "was made for 2 sequencers, asked for 5: start with --sequencers 2" in error
 
 
-def test_up_with_a_port_in_use_starts_nothing(tmp_path: Path, taken_port: int) -> None:
-    """The port is found taken before a child is spawned, and the store is not made."""
-    code, error = up("--data", str(tmp_path / "new"), "--port", str(taken_port))
+def test_up_with_a_port_in_use_starts_nothing(tmp_path: Path, used_port: int) -> None:
+    """The port is found in use before a child is spawned, and the store is not made."""
+    code, error = up("--data", str(tmp_path / "new"), "--port", str(used_port))
     assert code == 2
-    assert f"port {taken_port} on 127.0.0.1" in error
+    assert f"port {used_port} on 127.0.0.1" in error
     assert not (tmp_path / "new" / "store").exists()
 
 

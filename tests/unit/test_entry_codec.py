@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from common import entry, schema
-from common.entry import Entry
-from common.errors import DataCorrupt, InvalidRequest
-from common.schema import ColumnType
+from common import entry
+from common.entry import Entry, ipc_tables
+from common.values import schema
+from common.values.errors import DataCorrupt, InvalidRequest
+from common.values.schema import ColumnType
 from tests.support.campaign import campaign, seeds
 from tests.support.entry_bytes import Envelope, Table, ipc_stream
 
@@ -79,7 +80,7 @@ def test_an_entry_is_decoded_as_it_was_encoded() -> None:
         batch.validate(full=True)
 
 
-def test_the_header_tells_rows_and_times_without_the_body() -> None:
+def test_the_header_gives_rows_and_times_without_the_body() -> None:
     """A reader that skips learns namespace, tables, rows and time ranges from the header alone."""
     payload = entry.encode(sample())
     header = entry.decode_header(payload)
@@ -147,7 +148,7 @@ def test_what_the_format_cannot_hold_is_refused(refused: Entry) -> None:
 
 def test_a_body_that_decode_would_not_believe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """encode keeps to the cap that decode puts on the raw length."""
-    monkeypatch.setattr(entry, "RAW_BYTES_MAX", 500)
+    monkeypatch.setattr(ipc_tables, "RAW_BYTES_MAX", 500)
     with pytest.raises(InvalidRequest, match="raw bytes is over 500"):
         entry.encode(sample())
 
@@ -156,7 +157,7 @@ def test_a_body_that_decode_would_not_believe_is_refused(monkeypatch: pytest.Mon
     ("wrong", "message"),
     [
         (envelope(magic=b"PSNX"), "magic is b'PSNX'"),
-        (envelope(version=2), "version 2 is unknown"),
+        (envelope(version=3), "version 3 is unknown"),
         (envelope(codec=9, raw_length=0), "codec 9 is unknown"),
         (envelope(raw_length=entry.RAW_BYTES_MAX + 1), "raw bytes; at most"),
         (envelope(raw_length=0xFFFFFFFF), "declares 4294967295 raw bytes"),
@@ -169,7 +170,7 @@ def test_a_body_that_decode_would_not_believe_is_refused(monkeypatch: pytest.Mon
         (envelope(namespace_length=9000), "entry header: "),
         (envelope(namespace=b"\xff"), "entry header: .*utf-8"),
         (envelope(header_excess=b"x"), "1 bytes too many"),
-        (envelope(tables=[table_for(cpu_batch()), table_for(cpu_batch())]), "stands twice"),
+        (envelope(tables=[table_for(cpu_batch()), table_for(cpu_batch())]), "occurs twice"),
         (envelope(tables=[table_for(cpu_batch(), start=1)]), "ends at"),
         (envelope(tables=[table_for(cpu_batch(), rows=4)]), "has 3 rows, its header says 4"),
         (envelope(tables=[table_for(cpu_batch(), fingerprint=1)]), "other columns than its fingerprint"),
@@ -199,7 +200,7 @@ def with_times(times: pa.Array) -> Envelope:
 
 
 def test_a_row_without_time_is_corrupt() -> None:
-    """`time` is never null, whatever the batch's own schema claims."""
+    """`time` is never null, also where the batch's own schema allows it."""
     with pytest.raises(DataCorrupt, match="rows without a time"):
         entry.decode(with_times(pa.array([1, None], schema.TIME_TYPE)).to_bytes())
 

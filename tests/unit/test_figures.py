@@ -13,7 +13,7 @@ def test_counts_not(): pass
 """
 
 
-def test_a_recorded_figure_stands_at_the_end_under_its_tests_name(tmp_path: Path) -> None:
+def test_a_recorded_figure_is_printed_at_the_end_under_its_tests_name(tmp_path: Path) -> None:
     """Also of a run that passes quietly."""
     (tmp_path / "test_it.py").write_text(RECORDING)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.support.figures", "-p", "no:cacheprovider", "."]

@@ -4,9 +4,9 @@ import errno
 
 import pytest
 
-from common.disk import DiskFile
-from common.errors import DataCorrupt, Forked, PenstockError
-from common.ids import Epoch, Offset, SequencerId
+from common.store.disk import DiskFile
+from common.values.errors import DataCorrupt, Forked, PenstockError
+from common.values.ids import Epoch, Offset, SequencerId
 from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.crash_disk import CrashDisk
 from tests.support.file_log import FOLDER, OneLog
@@ -68,7 +68,7 @@ def forked(segment: int, *, indexed: bool = True) -> OneLog:
 
 
 def cursor_of(log: OneLog) -> Cursor:
-    return log.backend.open_reader().reader(SequencerId(0))
+    return log.backend.open_reader().cursor(SequencerId(0))
 
 
 def read_until_error(cursor: Cursor, max_records: int) -> tuple[list[int], PenstockError | None]:
@@ -132,15 +132,15 @@ def by_time_or_offset(cursor: Cursor, offset: int, *, by_time: bool) -> None:
         cursor.poll(1, 2**20, 0)
 
 
-def test_behind_a_segment_of_another_history_a_seek_reads_on() -> None:
+def test_after_a_segment_of_another_history_a_seek_reads_on() -> None:
     """Where a segment follows on the one before it is read: who seeks past a fork has counted what is missing."""
     cursor = cursor_of(forked(2))
     cursor.seek(Offset(12))
     assert read_until_error(cursor, 10) == ([12, 13, 14], None)
 
 
-def test_a_segment_behind_a_damaged_one_can_be_sought() -> None:
-    """What cannot be compared is no fork: only who reads the damage is told of it."""
+def test_a_segment_after_a_damaged_one_can_be_sought() -> None:
+    """What cannot be compared is no fork: only a reader of the damage gets an error."""
     log = OneLog()
     commit_each(log, range(9))
     log.disk.corrupt(f"{FOLDER}/{log.segments()[1]}", HEADER_BYTES, bytes(3000))
@@ -161,7 +161,7 @@ def test_opening_for_writing_refuses_another_history_in_the_last_two_segments(se
 
 
 def test_a_fork_does_not_end_a_verification_or_a_survey() -> None:
-    """Both say where it is, and go on behind it."""
+    """Both say where it is, and go on after it."""
     log = forked(2)
     problems = list(Verification(log.place()).problems())
     assert [(one.first_offset, one.next_offset) for one in problems] == [(6, 6), (9, 9)]
@@ -173,7 +173,7 @@ def test_a_fork_does_not_end_a_verification_or_a_survey() -> None:
 @pytest.mark.parametrize("appended", [3, 5, 6, 12])
 @pytest.mark.parametrize("looks", [True, False], ids=["polled in between", "asleep"])
 def test_a_folder_put_back_to_an_older_state_is_another_history_to_a_live_reader(appended: int, looks: bool) -> None:
-    """It read further than the copy goes: whatever is appended to that, it gets none of it, but Forked."""
+    """It read further than the copy goes: it gets nothing of what is appended to that, but Forked."""
     log = OneLog()
     commit_each(log, range(2))
     older = copied(log)
@@ -184,7 +184,7 @@ def test_a_folder_put_back_to_an_older_state_is_another_history_to_a_live_reader
     if looks:
         assert type(read_until_error(cursor, 10)[1]) is Forked
     commit_each(log, range(102, 102 + appended))
-    if appended == 5:  # the log ends where the reader stands
+    if appended == 5:  # the log ends where the reader is
         assert read_until_error(cursor, 10) == ([], None)
         commit_each(log, range(107, 108))
     for _ in range(2):
@@ -206,14 +206,14 @@ def test_a_folder_put_back_and_written_as_before_is_the_same_history() -> None:
 
 
 def test_an_unproven_tail_that_is_written_again_is_the_same_history_to_a_live_reader() -> None:
-    """The horizon rotted, so that the newest batch stands in a new segment now; the reader had it already."""
+    """The horizon rotted, so that the newest batch is in a new segment now; the reader had it already."""
     log = OneLog()
     commit_each(log, range(4))
     cursor = cursor_of(log)
     assert read_until_error(cursor, 10)[0] == [0, 1, 2, 3]
     log.disk.corrupt(f"{FOLDER}/horizon", 0, bytes(8))
     assert log.offsets() == (0, 3)
-    assert read_until_error(cursor, 10) == ([], None)  # behind what is proven for now, not behind what is there
+    assert read_until_error(cursor, 10) == ([], None)  # beyond what is proven for now, not beyond what is there
     before = log.segments()
     commit_each(log, range(4, 6))
     assert len(log.segments()) == len(before) + 2
@@ -221,8 +221,8 @@ def test_an_unproven_tail_that_is_written_again_is_the_same_history_to_a_live_re
 
 
 @pytest.mark.parametrize("max_records", [1, 1000])
-def test_a_batch_that_stands_twice_is_read_once(max_records: int) -> None:
-    """Whole in one segment, whose write reported an error, and in the next: the first is passed over, by all."""
+def test_a_batch_that_occurs_twice_is_read_once(max_records: int) -> None:
+    """Whole in one segment, whose write reported an error, and in the next: all readers skip the first."""
     log = OneLog()
     writer = log.open()
     writer.commit([record(0)])
@@ -248,8 +248,8 @@ def append_segment(log: OneLog, epoch: int, sent: range) -> None:
     log.disk.remove(f"{FOLDER}/horizon")
 
 
-def test_a_segment_of_an_older_writer_behind_a_newer_ones_is_refused() -> None:
-    """Epochs never go back: whoever wrote it was replaced long ago."""
+def test_a_segment_of_an_older_writer_after_a_newer_ones_is_refused() -> None:
+    """Epochs never go back: its writer was replaced long ago."""
     log = OneLog()
     commit_each(log, range(1))
     commit_each(log, range(1, 2))
@@ -262,7 +262,7 @@ def test_a_segment_of_an_older_writer_behind_a_newer_ones_is_refused() -> None:
 
 
 def test_a_batch_that_does_not_carry_the_link_of_the_one_before_is_refused() -> None:
-    """A valid batch in the place of another, as a disk leaves it that lost a write: the next one tells."""
+    """A valid batch in the place of another, as a disk leaves it that lost a write: the next one shows it."""
     log = OneLog()
     writer = log.open()
     for number in range(3):
@@ -277,8 +277,8 @@ def test_a_batch_that_does_not_carry_the_link_of_the_one_before_is_refused() -> 
     found, error = read_until_error(cursor_of(log), 10)
     assert found == [7]
     assert type(error) is DataCorrupt
-    assert "the batch found there (offset 1) does not follow on the one before" in str(error)
-    with pytest.raises(DataCorrupt, match="does not follow on the one before"):
+    assert "the batch found there (offset 1) does not follow the one before" in str(error)
+    with pytest.raises(DataCorrupt, match="does not follow the one before"):
         log.open()
 
 

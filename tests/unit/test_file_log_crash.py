@@ -1,4 +1,4 @@
-"""The file log over several lives with faults drawn at random: what was acknowledged is there, whatever else is not.
+"""The file log over several lives with faults drawn at random: what was acknowledged is there; all else may be missing.
 
 Every crash point of a life, one after the other, is in tests/faults/test_crash_points.py.
 """
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import Unavailable
+from common.values.errors import Unavailable
 from tests.support.buffer_records import numbers, read_all, records
 from tests.support.crash_disk import PowerCut
 from tests.support.file_log import OneLog
@@ -84,7 +84,7 @@ class Life:
     def _check(self, read: list[tuple[int, object]], *, whole: bool) -> None:
         found = dict(zip((offset for offset, _ in read), numbers(record for _, record in read), strict=True))
         assert list(found) == list(range(len(found))), "offsets have a hole"
-        assert len(set(found.values())) == len(found), "a record stands twice"
+        assert len(set(found.values())) == len(found), "a record occurs twice"
         assert all(0 <= number < self.sent for number in found.values()), "a record that was never sent"
         missing = {offset: number for offset, number in self.acknowledged.items() if found.get(offset) != number}
         if not whole:

@@ -1,4 +1,4 @@
-"""A file buffer that was deleted under its readers, and not made again: they are told, whatever they do next."""
+"""A file buffer that was deleted under its readers, and not made again: any next call raises."""
 
 import shutil
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Forked
-from common.ids import Offset, SequencerId
+from common.values.errors import Forked
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, record, records
 from tests.support.file_log import FOLDER, ROOT, OneLog
 from writebuffer.contract import Cursor, Offsets, Reader
@@ -28,10 +28,10 @@ def written(folder: Path) -> FileBackend:
 @pytest.mark.parametrize("read", [0, 1, 3])
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_every_reader_of_a_deleted_buffer_gets_forked(tmp_path: Path, by_hand: bool, read: int) -> None:
-    """Its cursor wherever it stands, its offsets, identity and size: silence would look like an idle stream."""
+    """Its cursor at any offset, its offsets, identity and size: silence would look like an idle stream."""
     backend = written(tmp_path / "log")
     reader = backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     if read:
         assert len(cursor.poll(read, 2**20, 0).records) == read
     if by_hand:
@@ -44,7 +44,7 @@ def test_every_reader_of_a_deleted_buffer_gets_forked(tmp_path: Path, by_hand: b
         cursor.seek_to_first,
         cursor.seek_to_next,
         lambda: cursor.seek_to_time(0),
-        lambda: reader.reader(ONE),
+        lambda: reader.cursor(ONE),
         lambda: reader.offsets(ONE),
         lambda: reader.identity(ONE),
         lambda: reader.size(ONE),
@@ -58,7 +58,7 @@ def test_a_buffer_made_again_that_nobody_has_written_to_is_another_one(tmp_path:
     """It has no horizon yet that would name it, but its buffer.json does."""
     backend = written(tmp_path / "log")
     reader = backend.open_reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     backend.delete()
     backend.create(1)
     for one in (lambda: cursor.poll(1, 2**20, 0), lambda: reader.offsets(ONE), lambda: reader.identity(ONE)):
@@ -67,7 +67,7 @@ def test_a_buffer_made_again_that_nobody_has_written_to_is_another_one(tmp_path:
 
 
 def reading(reader: Reader) -> Cursor:
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     assert numbers(one.record for one in cursor.poll(10, 2**20, 0).records) == [0, 1, 2]
     return cursor
 
@@ -77,8 +77,8 @@ def read_on(cursor: Cursor, found: list[int]) -> None:
         found += numbers(one.record for one in batch)
 
 
-def test_a_deletion_is_never_taken_for_a_trim() -> None:
-    """Whichever file goes next behind buffer.json, a poll returns what is still true, or says Forked."""
+def test_a_deletion_is_never_mistaken_for_a_trim() -> None:
+    """Any file is deleted next after buffer.json, a poll returns what is still true, or says Forked."""
     for left in range(5):
         log = OneLog(segment_bytes=300)
         writer = log.open()
@@ -86,7 +86,7 @@ def test_a_deletion_is_never_taken_for_a_trim() -> None:
             writer.commit([record(number)])
         writer.close()
         assert len(log.segments()) == 3
-        cursors = [log.backend.open_reader().reader(ONE), reading(log.backend.open_reader())]
+        cursors = [log.backend.open_reader().cursor(ONE), reading(log.backend.open_reader())]
         log.disk.remove(f"{ROOT}/buffer.json")
         for name in log.disk.names(FOLDER)[: len(log.disk.names(FOLDER)) - left]:
             log.disk.remove(f"{FOLDER}/{name}")
@@ -100,12 +100,12 @@ def test_a_deletion_is_never_taken_for_a_trim() -> None:
 
 
 def test_a_log_emptied_under_its_reader_is_another_history() -> None:
-    """buffer.json stands, the sequencer's files are gone: below the cursor nothing is left that it could follow on."""
+    """buffer.json exists, the sequencer's files are gone: below the cursor nothing is left that it could follow on."""
     log = OneLog()
     writer = log.open()
     writer.commit(records(range(3)))
     writer.close()
-    cursor, fresh = reading(log.backend.open_reader()), log.backend.open_reader().reader(ONE)
+    cursor, fresh = reading(log.backend.open_reader()), log.backend.open_reader().cursor(ONE)
     for name in log.disk.names(FOLDER):
         log.disk.remove(f"{FOLDER}/{name}")
     with pytest.raises(Forked, match="its next offset is 0, but this reader was given what is below 3"):
@@ -119,4 +119,4 @@ def test_a_buffer_whose_maker_has_not_made_its_folders_yet_is_empty() -> None:
     log.disk._folder(ROOT).now.pop("000")
     reader = log.backend.open_reader()
     assert reader.offsets(ONE) == Offsets(Offset(0), Offset(0))
-    assert reader.reader(ONE).poll(1, 2**20, 0).next_offset == 0
+    assert reader.cursor(ONE).poll(1, 2**20, 0).next_offset == 0

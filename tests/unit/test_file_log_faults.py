@@ -1,4 +1,4 @@
-"""The file log when writing, syncing or its thread fails: what callers are told, and how it goes on."""
+"""The file log when writing, syncing or its thread fails: what callers get, and how it goes on."""
 
 import errno
 import os
@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from common.disk import LocalDisk
-from common.errors import DataCorrupt, Unavailable
-from common.ids import Offset, SequencerId
+from common.store.disk import LocalDisk
+from common.values.errors import DataCorrupt, Unavailable
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.file_log import OneLog
 from tests.support.wait import wait_until
-from writebuffer import grouping
 from writebuffer.errors import HeldByAnother, WriterDied
 from writebuffer.file import FileBackend
 from writebuffer.file.log import LogWriter
@@ -50,8 +49,8 @@ def numbers_read(log: OneLog) -> list[int]:
 def test_a_failed_write_goes_on_in_a_new_segment_and_tailers_jump(
     log: OneLog, writer: FileWriter, kept_bytes: int
 ) -> None:
-    """Whatever part of a batch got written, it is written again elsewhere; a cursor that stood there reads on."""
-    cursor = log.backend.open_reader().reader(ONE)
+    """Any part of a batch got written: it is written again elsewhere; a cursor that was there reads on."""
+    cursor = log.backend.open_reader().cursor(ONE)
     assert writer.append(ONE, record(0)).result(10).offset == 0
     assert len(cursor.poll(10, 2**20, 1).records) == 1
     log.disk.fail("write", errno.EIO, kept_bytes=kept_bytes)
@@ -64,7 +63,7 @@ def test_a_failed_write_goes_on_in_a_new_segment_and_tailers_jump(
 
 @pytest.mark.parametrize("second", [2, 3], ids=["the new segment's header", "the batch again"])
 def test_a_write_that_fails_twice_fails_its_appends_and_no_others(log: OneLog, writer: FileWriter, second: int) -> None:
-    """Its records may stand on the disk, so nothing is promised about them; the next append takes their offset."""
+    """Its records may be on the disk, so nothing is promised about them; the next append takes their offset."""
     writer.append(ONE, record(0)).result(10)
     log.disk.fail("write", errno.EIO, number=1, kept_bytes=10_000)
     log.disk.fail("write", errno.EIO, number=second)
@@ -77,7 +76,7 @@ def test_a_write_that_fails_twice_fails_its_appends_and_no_others(log: OneLog, w
     assert numbers_read(log) == [0, 2]
 
 
-def test_a_failed_sync_poisons_the_log_until_it_is_opened_anew(log: OneLog, writer: FileWriter) -> None:
+def test_a_failed_sync_poisons_the_log_until_it_is_opened_again(log: OneLog, writer: FileWriter) -> None:
     """Nothing is acknowledged in between, though later syncs would succeed; then the unproven tail is written again."""
     writer.append(ONE, record(0)).result(10)
     log.disk.fail("sync", errno.EIO)
@@ -103,7 +102,7 @@ def test_reopening_that_fails_is_tried_again_with_a_longer_pause(log: OneLog, wr
         assert "in a moment" in str(failure(writer.append(ONE, record(9))))
         log.clock.advance(0.01)
         log.disk.fail("sync", errno.EIO)
-        assert "cannot be opened anew" in str(failure(writer.append(ONE, record(9))))
+        assert "cannot be opened again" in str(failure(writer.append(ONE, record(9))))
     log.clock.advance(2)
     assert writer.append(ONE, record(1)).result(10).offset == 1
     assert numbers_read(log) == [0, 1]
@@ -124,13 +123,13 @@ def test_a_full_disk_refuses_and_writing_resumes_when_there_is_room(log: OneLog,
     assert numbers_read(log) == [0, 2]
 
 
-def test_an_append_many_of_which_a_group_stands_fails_as_unknown(log: OneLog, writer: FileWriter) -> None:
-    """The group that met the full disk was not written, the one before it was; the message says how much stands."""
+def test_an_append_many_of_which_a_group_is_stored_fails_as_unknown(log: OneLog, writer: FileWriter) -> None:
+    """The group that met the full disk was not written, the one before it was; the message says how much is stored."""
     log.disk.space_bytes = log.disk.used_bytes() + 4500 * (len(record(0)) + 4)
     error = failure(writer.append_many(ONE, records(range(5000))))
     assert error.written == "unknown"
     assert "disk is full" in str(error)
-    assert "4096 of its 5000 records stand" in str(error)
+    assert "4096 of its 5000 records are durable" in str(error)
     assert numbers_read(log) == list(range(4096))
 
 
@@ -173,7 +172,7 @@ def test_a_thread_that_dies_of_damage_says_so(log: OneLog, writer: FileWriter, m
         assert isinstance(writer.append(ONE, record(0)).exception(10), DataCorrupt)
 
 
-def test_an_end_is_told_though_the_thread_cannot_log_it(
+def test_an_end_is_reported_though_the_thread_cannot_log_it(
     log: OneLog, writer: FileWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A logger that fails too leaves no future hanging."""
@@ -185,9 +184,10 @@ def test_an_end_is_told_though_the_thread_cannot_log_it(
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     monkeypatch.setattr(log.logged, "error", broken, raising=False)
     assert isinstance(writer.append(ONE, record(0)).exception(10), WriterDied)
+    writer.close()  # waits for the thread, whose own end must not outlive the hook above
 
 
-def test_a_poisoned_log_that_cannot_even_be_closed_is_opened_anew_all_the_same(
+def test_a_poisoned_log_that_cannot_even_be_closed_can_still_be_opened_again(
     log: OneLog, writer: FileWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An I/O error of the closing is one more reason to try again later, not the end of the thread."""
@@ -208,10 +208,9 @@ def test_a_poisoned_log_that_cannot_even_be_closed_is_opened_anew_all_the_same(
     assert writer.append(ONE, record(2)).result(10).offset == 1
 
 
-def test_a_writer_closed_while_its_disk_hangs_keeps_the_lock(log: OneLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_closed_while_its_disk_hangs_keeps_the_lock(log: OneLog) -> None:
     """The thread may still publish what it wrote: nobody else may write until this process is gone."""
-    monkeypatch.setattr(grouping, "CLOSE_S", 0.05)
-    writer = log.backend.open_writer()
+    writer = log.another_backend(close_s=0.05).open_writer()
     release = hold_syncs(log)
     hanging = writer.append(ONE, record(0))
     wait_until(log.segments, what="the segment is made")
@@ -226,7 +225,7 @@ def test_a_writer_closed_while_its_disk_hangs_keeps_the_lock(log: OneLog, monkey
 
 
 def test_a_file_is_given_back_once_though_closing_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel takes the descriptor back all the same; closed again, it would be another file's."""
+    """The kernel still frees the descriptor; closed again, it would be another file's."""
     file = LocalDisk().create(str(tmp_path / "file"))
     closed: list[int] = []
 
@@ -235,7 +234,7 @@ def test_a_file_is_given_back_once_though_closing_it_fails(tmp_path: Path, monke
         raise OSError(errno.EIO, "close")
 
     with monkeypatch.context() as broken:
-        broken.setattr("common.disk.os.close", failing)
+        broken.setattr("common.store.disk.os.close", failing)
         with pytest.raises(OSError, match="close"):
             file.close()
         file.close()
@@ -261,7 +260,7 @@ def test_an_opening_that_fails_halfway_gives_everything_back(tmp_path: Path) -> 
 
 
 def test_cancelling_changes_nothing_about_the_record(log: OneLog, writer: FileWriter) -> None:
-    """A cancelled future's record stands, and those behind it resolve."""
+    """A cancelled future's record is stored, and those after it resolve."""
     release = hold_syncs(log)
     futures = [writer.append(ONE, record(number)) for number in range(3)]
     assert not futures[1].cancel()
@@ -276,7 +275,7 @@ def test_what_is_written_but_not_synced_is_not_read(log: OneLog, writer: FileWri
     future = writer.append(ONE, record(0))
     name = wait_until(log.segments, what="the segment is made")[0]
     wait_until(lambda: b"0:...." in log.content(name), what="the batch is written")
-    cursor = log.backend.open_reader().reader(ONE)
+    cursor = log.backend.open_reader().cursor(ONE)
     assert cursor.poll(10, 2**20, 0).records == ()
     with pytest.raises(Unavailable, match="not yet proven durable"):
         cursor.seek(1)

@@ -1,12 +1,12 @@
-"""The horizon when it cannot be written: what was acknowledged is told to readers later, never not at all."""
+"""The horizon when it cannot be written: readers get what was acknowledged later, but they get it."""
 
 import errno
 from collections.abc import Callable
 
 import pytest
 
-from common.errors import Unavailable
-from common.ids import Offset, SequencerId
+from common.values.errors import Unavailable
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_all, record
 from tests.support.crash_disk import CrashDisk
 from tests.support.file_log import OneLog
@@ -17,7 +17,7 @@ from writebuffer.file.log import LogWriter
 
 ONE = SequencerId(0)
 IN_HORIZON = 2
-"""The second write of a commit into a segment that stands: behind the batch's."""
+"""The second write of a commit into an existing segment: after the batch's."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def never_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cursor_of(log: OneLog) -> Cursor:
-    return log.backend.open_reader().reader(ONE)
+    return log.backend.open_reader().cursor(ONE)
 
 
 def polled_on(cursor: Cursor, found: list[int]) -> list[int]:
@@ -40,7 +40,7 @@ def polled_on(cursor: Cursor, found: list[int]) -> list[int]:
 
 
 def test_a_horizon_that_was_not_written_is_written_again_soon(log: OneLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing further is appended: the acknowledged record appears all the same, however often it takes."""
+    """Nothing further is appended: the acknowledged record still appears, after any number of tries."""
     monkeypatch.setattr(log_module, "_PUBLISH_FIRST_S", 0.001)
     writer = log.open()
     writer.commit([record(0)])
@@ -75,12 +75,12 @@ def test_the_next_commit_a_trim_or_the_close_publishes_what_was_left(log: OneLog
 
 @pytest.mark.usefixtures("never_by_itself")
 def test_a_close_that_cannot_publish_fails_and_the_next_opening_does(log: OneLog) -> None:
-    """It says up to where records are acknowledged and not seen; everything is closed all the same."""
+    """It says up to where records are acknowledged and not seen; everything is still closed."""
     writer = log.open()
     writer.commit([record(0)])
     log.disk.fail("write", errno.EIO, number=IN_HORIZON, times=3)  # the index at the close, too
     writer.commit([record(1)])
-    with pytest.raises(Unavailable, match=r"offsets below 2 are durable, but readers are not told") as raised:
+    with pytest.raises(Unavailable, match=r"offsets below 2 are durable, but readers cannot see") as raised:
         writer.close()
     assert raised.value.written == "unknown"
     writer.close()
@@ -90,7 +90,7 @@ def test_a_close_that_cannot_publish_fails_and_the_next_opening_does(log: OneLog
 
 
 @pytest.mark.usefixtures("never_by_itself")
-def test_nothing_is_published_behind_a_close(log: OneLog) -> None:
+def test_nothing_is_published_after_a_close(log: OneLog) -> None:
     """A late horizon would be written over the next writer's."""
     writer = log.open()
     writer.commit([record(0)])
@@ -116,7 +116,7 @@ def test_a_writer_that_closes_unpublished_logs_it(log: OneLog) -> None:
     log.disk.fail("write", errno.EIO, number=IN_HORIZON, times=3)  # the index at the close, too
     writer.append(ONE, record(1)).result(10)
     writer.close()
-    assert any("readers are not told" in str(call.kwargs) for call in log.logged.calls)
+    assert any("readers cannot see" in str(call.kwargs) for call in log.logged.calls)
     log.backend.open_writer().close()
     assert log.offsets() == (0, 2)
 

@@ -1,4 +1,4 @@
-"""A file log's cursor while nothing comes: how often it looks, and what it notices all the same."""
+"""A file log's cursor while nothing comes: how often it looks, and what it still notices."""
 
 import shutil
 import threading
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from common.clock import FakeClock
-from common.disk import LocalDisk
-from common.errors import Forked
-from common.ids import SequencerId
+from common.store.disk import LocalDisk
+from common.values.clock import FakeClock
+from common.values.errors import Forked
+from common.values.ids import SequencerId
 from tests.support.buffer_records import record
 from writebuffer.file import FileBackend
 from writebuffer.file.cursor import FileCursor
@@ -19,7 +19,7 @@ ONE = SequencerId(0)
 
 
 class Waits(threading.Event):
-    """Stands for a reader that is not closed: waiting only moves the clock, and is written down."""
+    """In place of a reader that is not closed: waiting only moves the clock, and is written down."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def test_after_a_record_the_next_is_looked_for_at_once(backend: FileBackend, cur
 def test_a_buffer_made_again_under_a_waiting_poll_is_forked(
     backend: FileBackend, cursor: FileCursor, waits: Waits
 ) -> None:
-    """The old files may live on as long as somebody has them open; the folder decides."""
+    """The old files may exist as long as a process has them open; the folder decides."""
     writer = backend.open_writer()
     writer.append(ONE, record(0)).result(10)
     writer.close()

@@ -1,4 +1,4 @@
-"""The index beside a segment: it saves reading, and never changes what is found."""
+"""The index next to a segment: it saves reading, and never changes what is found."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.disk import DiskFile
-from common.ids import Offset
+from common.store.disk import DiskFile
+from common.values.ids import Offset
 from tests.support.buffer_records import numbers, read_all, record
 from tests.support.crash_disk import CrashDisk
 from tests.support.file_log import FOLDER, OneLog
@@ -29,7 +29,7 @@ groups_of_times = st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=5),
 
 
 def written(groups: Groups, *, faults: tuple[int, ...] = ()) -> OneLog:
-    """faults: which commits meet a failing write, so that bytes are passed over."""
+    """faults: which commits have a failing write, so that bytes are skipped."""
     log = OneLog()
     writer = log.open()
     number = 0
@@ -98,7 +98,7 @@ DAMAGES: list[Callable[[OneLog, int], None]] = [
 
 
 def seeks_find(log: OneLog, times: list[int]) -> None:
-    cursor = log.backend.open_reader().reader(0)
+    cursor = log.backend.open_reader().cursor(0)
     for offset in [*range(len(times)), *reversed(range(len(times)))]:
         cursor.seek(Offset(offset))
         assert numbers(one.record for one in cursor.poll(1, 2**20, 0).records) == [offset]
@@ -110,10 +110,10 @@ def seeks_find(log: OneLog, times: list[int]) -> None:
 
 @settings(max_examples=60)
 @given(groups_of_times, st.sampled_from(DAMAGES), st.integers(0, 2**32), st.sets(st.integers(0, 39), max_size=3))
-def test_whatever_became_of_the_indexes_every_seek_finds_the_same(
+def test_with_any_damage_to_the_indexes_every_seek_finds_the_same(
     groups: Groups, damage: Callable[[OneLog, int], None], seed: int, faults: set[int]
 ) -> None:
-    """Every offset and every time, with clocks that step back and batches passed over, by any index or none."""
+    """Every offset and every time, with clocks that step back and batches skipped, by any index or none."""
     log = written(groups, faults=tuple(faults))
     damage(log, seed)
     seeks_find(log, [time for times in groups for time in times])
@@ -171,7 +171,7 @@ def test_a_seek_into_a_large_segment_reads_little_of_it(by_time: bool) -> None:
     writer.close()
 
     def read_bytes() -> int:
-        cursor = log.backend.open_reader().reader(0)
+        cursor = log.backend.open_reader().cursor(0)
         sizes: list[int] = []
         watch(log.disk, sizes)
         cursor.seek_to_time(1900) if by_time else cursor.seek(Offset(1900))
@@ -236,7 +236,7 @@ def test_opening_spends_half_a_second_on_indexes_at_most(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("act", ["create", "write"])
 def test_an_index_that_cannot_be_written_is_no_error(act: str) -> None:
-    """A full disk: the records count, nothing half written is left behind."""
+    """A full disk: the records count, no half-written file is left."""
     log = OneLog()
     writer = log.open()
     writer.commit([record(0)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.ids import SequencerId
+from common.values.ids import SequencerId
 from tests.support import log_process
 from tests.support.buffer_records import numbers, read_all, record
 from writebuffer.errors import HeldByAnother
@@ -20,7 +20,7 @@ def backend(tmp_path: Path) -> FileBackend:
 
 
 def test_a_second_writer_is_refused_with_the_holders_pid(backend: FileBackend) -> None:
-    """Only one process writes; the other is told who does, and may once that one is gone."""
+    """Only one process writes; the other's error says who does; it may once that one is gone."""
     process = log_process.start("write", backend.url, "0")
     with pytest.raises(HeldByAnother, match=rf"held by pid {process.pid} on host \S+ since 20") as refused:
         backend.open_writer()
@@ -56,7 +56,7 @@ def test_another_process_tails_a_live_log_over_its_segments(backend: FileBackend
 
 
 def test_nothing_acknowledged_is_lost_to_sigkill_under_load(backend: FileBackend) -> None:
-    """Five times killed in the middle of appends: every acknowledged record stands at its offset, without a hole."""
+    """Five times killed in the middle of appends: every acknowledged record is at its offset, without a hole."""
     acknowledged: dict[int, int] = {}
     for life in range(5):
         process = log_process.start("write", backend.url, str(life * 1_000_000))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from common.clock import SystemClock
-from common.disk import DiskFile
-from common.errors import DataCorrupt
-from common.ids import Offset, SequencerId
+from common.store.disk import DiskFile
+from common.values.clock import SystemClock
+from common.values.errors import DataCorrupt
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_from, record, records
 from tests.support.file_log import OneLog
 from writebuffer.contract import Batch
@@ -55,7 +55,7 @@ def test_a_fold_of_any_range_by_any_limits_is_exact(
     log, writer = written(groups)
     writer.close()
     start, end = sorted((min(start, sum(groups)), min(end, sum(groups))))
-    cursor = log.backend.open_reader().reader(ONE)
+    cursor = log.backend.open_reader().cursor(ONE)
     cursor.seek(Offset(start))
     at = start
     while at < end:
@@ -67,10 +67,10 @@ def test_a_fold_of_any_range_by_any_limits_is_exact(
         assert batch.next_offset == at
 
 
-def test_a_trim_in_the_middle_of_a_batch_that_is_read_is_told_at_the_next_poll() -> None:
+def test_a_trim_in_the_middle_of_a_batch_that_is_read_is_reported_at_the_next_poll() -> None:
     """The batch is at hand, but its segment is gone: OffsetTrimmed, not the records that nobody promises any more."""
     log, writer = written([3, 3, 3])
-    cursor = log.backend.open_reader().reader(ONE)
+    cursor = log.backend.open_reader().cursor(ONE)
     assert cursor.poll(2, 2**20, 0).next_offset == 2
     writer.trim(Offset(6))
     with pytest.raises(OffsetTrimmed) as raised:
@@ -79,13 +79,13 @@ def test_a_trim_in_the_middle_of_a_batch_that_is_read_is_told_at_the_next_poll()
 
 
 def test_a_reader_that_waits_at_the_end_survives_the_trim_of_all_before_it(tmp_path: Path) -> None:
-    """Blocked while the segment it stands in is sealed and removed, it wakes with the next record."""
+    """Blocked while the segment it is in is sealed and removed, it wakes with the next record."""
     backend = FileBackend(str(tmp_path / "log"), segment_bytes=4096)
     backend.create(1)
     writer = backend.open_writer()
     for number in range(5):
         writer.append(ONE, record(number, 1000)).result(10)
-    cursor = backend.open_reader().reader(ONE)
+    cursor = backend.open_reader().cursor(ONE)
     assert len(read_from(cursor, 5)) == 5
     got: list[Batch] = []
     waiting = threading.Thread(target=lambda: got.append(cursor.poll(10, 2**20, 20)))
@@ -115,7 +115,7 @@ def between_listing_and_opening(log: OneLog, act: Callable[[], object]) -> None:
 def test_a_trim_between_listing_and_opening_is_a_trim_and_no_damage() -> None:
     """The segment was in the list and is gone when it is opened."""
     log, writer = written([3, 3, 3])
-    cursor = log.backend.open_reader().reader(ONE)
+    cursor = log.backend.open_reader().cursor(ONE)
     between_listing_and_opening(log, lambda: writer.trim(Offset(6)))
     with pytest.raises(OffsetTrimmed) as raised:
         cursor.poll(1, 2**20, 0)
@@ -125,7 +125,7 @@ def test_a_trim_between_listing_and_opening_is_a_trim_and_no_damage() -> None:
 def test_a_seek_by_time_under_a_trim_finds_what_is_left() -> None:
     """It looks through the rest again rather than to complain about an offset that nobody asked for."""
     log, writer = written([3, 3, 3])
-    cursor = log.backend.open_reader().reader(ONE)
+    cursor = log.backend.open_reader().cursor(ONE)
     between_listing_and_opening(log, lambda: writer.trim(Offset(6)))
     cursor.seek_to_time(1)  # type: ignore[attr-defined]
     assert cursor.poll(1, 2**20, 0).next_offset == 7
@@ -137,7 +137,7 @@ def test_records_before_a_malformed_one_are_returned_and_it_is_named() -> None:
     writer = log.open()
     bad = Record(record(1).header_block[:-1], b"")
     writer.commit([record(0), bad, record(2)])
-    cursor = log.backend.open_reader().reader(ONE)
+    cursor = log.backend.open_reader().cursor(ONE)
     assert cursor.poll(10, 2**20, 0).next_offset == 1
     for _ in range(2):
         with pytest.raises(DataCorrupt, match="offset 1: record header block") as raised:
@@ -150,14 +150,14 @@ def test_records_before_a_malformed_one_are_returned_and_it_is_named() -> None:
 @pytest.mark.parametrize("more", [0, 20])
 @pytest.mark.parametrize("bad_at", [0, 1, 2])
 def test_a_seek_by_time_does_not_pass_over_a_malformed_record(bad_at: int, more: int) -> None:
-    """Its time is not known, so it may be the first: the cursor stands at it, and the next poll names it."""
+    """Its time is not known, so it may be the first: the cursor stays at it, and the next poll names it."""
     log = OneLog()
     writer = log.open()
     group = records(range(3 + more))
     group[bad_at] = Record(group[bad_at].header_block[:-1], b"")
     writer.commit(group)
     writer.commit(records(range(3 + more, 5 + more)))
-    cursor = log.backend.open_reader().reader(ONE)
+    cursor = log.backend.open_reader().cursor(ONE)
     for time_ns in range(bad_at + 1):
         cursor.seek_to_time(time_ns)
         if time_ns < bad_at:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from common.errors import DataCorrupt, Forked
-from common.ids import Offset
+from common.values.errors import DataCorrupt, Forked
+from common.values.ids import Offset
 from tests.support.buffer_records import numbers, read_all, record, records
 from tests.support.crash_disk import PowerCut
 from tests.support.file_log import FOLDER, ROOT, OneLog
@@ -68,7 +68,7 @@ def test_the_reserved_space_of_a_dead_writer_is_given_back_at_the_next_open() ->
 
 
 def test_reopening_continues_in_a_new_segment_at_the_exact_next_offset() -> None:
-    """A file that stands is never appended to, however often the log is opened."""
+    """An existing file is never appended to, however often the log is opened."""
     log = written([2])
     first = log.content(log.segments()[0])
     written([], written([], log))
@@ -79,7 +79,7 @@ def test_reopening_continues_in_a_new_segment_at_the_exact_next_offset() -> None
 
 
 def test_an_empty_segment_of_the_same_base_does_not_collide() -> None:
-    """Writers that die between making a segment and its first batch leave files that are passed over."""
+    """Writers that die between making a segment and its first batch leave files that are skipped."""
     log = written([1])
     writer = log.open()
     log.disk.fail("write", errno.EIO, number=2)  # the header is written, the batch is not
@@ -114,11 +114,11 @@ def test_damage_below_the_durable_end_is_an_error_and_nothing_is_cut() -> None:
 
 
 def test_a_reader_returns_what_is_before_the_damage_and_then_raises() -> None:
-    """Nothing is skipped: the cursor stands before the bad batch, and still does after the error."""
+    """Nothing is skipped: the cursor is before the bad batch, and still is after the error."""
     log = written([2, 1])
     name = log.segments()[0]
     log.disk.corrupt(f"{FOLDER}/{name}", len(log.content(name)) - 10, b"rot")
-    cursor = log.backend.open_reader().reader(0)
+    cursor = log.backend.open_reader().cursor(0)
     assert cursor.poll(10, 2**20, 0).next_offset == 2
     for _ in range(2):
         with pytest.raises(DataCorrupt, match="does not match its checksum") as raised:
@@ -127,8 +127,8 @@ def test_a_reader_returns_what_is_before_the_damage_and_then_raises() -> None:
 
 
 @pytest.mark.parametrize("segment", [0, 1, 2])
-def test_a_segment_whose_header_rotted_is_never_taken_for_trimmed(segment: int) -> None:
-    """Wherever the segment stands, its records are missing with an error, not silently."""
+def test_a_segment_whose_header_rotted_is_never_mistaken_for_trimmed(segment: int) -> None:
+    """Wherever the segment is, its records are missing with an error, not silently."""
     log = written([3, 3, 2])
     log.disk.corrupt(f"{FOLDER}/{log.segments()[segment]}", 20, b"rot")
     with pytest.raises(DataCorrupt):
@@ -153,7 +153,7 @@ def test_the_first_batch_of_the_last_segment_zeroed() -> None:
 
 
 def test_all_segments_gone_is_an_error() -> None:
-    """A horizon without the records it names is not taken for a new log."""
+    """A horizon without the records it names is not mistaken for a new log."""
     log = written([1])
     log.disk.remove(f"{FOLDER}/{log.segments()[0]}")
     with pytest.raises(DataCorrupt, match="there is no segment"):
@@ -183,7 +183,7 @@ def test_a_live_reader_follows_a_log_whose_horizon_is_damaged() -> None:
     log = OneLog()
     writer = log.open()
     writer.commit([record(0)])
-    cursor = log.backend.open_reader().reader(0)
+    cursor = log.backend.open_reader().cursor(0)
     log.disk.corrupt(f"{FOLDER}/horizon", 0, bytes(8))
     assert cursor.poll(10, 2**20, 0).next_offset == 0
     writer.commit([record(1)])
@@ -194,7 +194,7 @@ def test_a_live_reader_follows_a_log_whose_horizon_is_damaged() -> None:
 
 
 def test_trim_removes_whole_sealed_segments_and_never_the_newest() -> None:
-    """At most what lies below `before` goes; offsets go on after everything that could be trimmed was, and a reopen."""
+    """At most what is below `before` is removed; offsets continue after all was trimmed, and after a reopen."""
     log = written([3, 3, 3, 2])
     writer = log.open()
     assert [writer.trim(Offset(before)) for before in (2, 3, 8, 5, 99)] == [0, 3, 6, 6, 9]
@@ -205,7 +205,7 @@ def test_trim_removes_whole_sealed_segments_and_never_the_newest() -> None:
 
 
 def test_a_crash_in_the_middle_of_a_trim_leaves_no_hole() -> None:
-    """Whatever removal the power fails in, what is left is the newer end of the log."""
+    """The power fails in any of the removals: what is left is the newer end of the log."""
     for cut_after in range(1, 9):
         log = written([3, 3, 3, 3, 2])
         writer = log.open()
@@ -241,7 +241,7 @@ def test_a_trim_at_any_moment_of_a_commit_publishes_what_readers_can_follow() ->
     """Before each line of a commit another thread trims and a tailer polls: the horizon is never half of a change."""
     log = OneLog()
     writer = log.open()
-    cursor = log.backend.open_reader().reader(0)
+    cursor = log.backend.open_reader().cursor(0)
     found: list[int] = []
     trims: list[threading.Thread] = []
 
@@ -251,7 +251,7 @@ def test_a_trim_at_any_moment_of_a_commit_publishes_what_readers_can_follow() ->
         if event == "line":
             trims.append(threading.Thread(target=writer.trim, args=(Offset(0),)))
             trims[-1].start()
-            trims[-1].join(0.05)  # it waits where the commit holds the lock, and then publishes right behind it
+            trims[-1].join(0.05)  # it waits where the commit holds the lock, and then publishes right after it
             found.extend(numbers(one.record for one in cursor.poll(10, 2**20, 0).records))
         return before_each_line
 
@@ -268,10 +268,10 @@ def test_a_trim_at_any_moment_of_a_commit_publishes_what_readers_can_follow() ->
     assert found + numbers(one.record for one in cursor.poll(10, 2**20, 0).records) == [0, 1, 2]
 
 
-def test_a_reader_under_a_trim_is_told_and_goes_on_after_a_seek() -> None:
+def test_a_reader_under_a_trim_gets_an_error_and_goes_on_after_a_seek() -> None:
     """A cursor in a trimmed segment gets OffsetTrimmed with the first offset left; it has not moved."""
     log = written([3, 3, 3])
-    cursor = log.backend.open_reader().reader(0)
+    cursor = log.backend.open_reader().cursor(0)
     assert cursor.poll(1, 2**20, 0).next_offset == 1
     writer = log.open()
     writer.trim(Offset(6))
@@ -285,7 +285,7 @@ def test_a_reader_under_a_trim_is_told_and_goes_on_after_a_seek() -> None:
 def test_a_tailer_survives_sealing_and_rolling_under_it() -> None:
     """One cursor polls after every commit, over many segments and a reopening."""
     log = OneLog()
-    cursor = log.backend.open_reader().reader(0)
+    cursor = log.backend.open_reader().cursor(0)
     found: list[int] = []
     for _ in range(2):
         writer = log.open()
@@ -300,7 +300,7 @@ def test_a_tailer_survives_sealing_and_rolling_under_it() -> None:
 def test_seeking_reaches_every_offset_from_every_offset() -> None:
     """Forwards, backwards and within a batch, the record returned is the one asked for."""
     log = written([2, 1, 3, 1, 1, 4])
-    cursor = log.backend.open_reader().reader(0)
+    cursor = log.backend.open_reader().cursor(0)
     for start in range(12):
         for target in range(12):
             for offset in (start, target):
@@ -309,9 +309,9 @@ def test_seeking_reaches_every_offset_from_every_offset() -> None:
 
 
 def test_a_buffer_made_again_is_another_log_to_its_readers() -> None:
-    """Whoever kept a cursor or a segment of the old one gets Forked or nothing, never the new one's records."""
+    """A cursor or segment kept from the old one gives Forked or nothing, never the new one's records."""
     log = written([2])
-    cursor = log.backend.open_reader().reader(0)
+    cursor = log.backend.open_reader().cursor(0)
     identity = log.backend.open_reader().identity(0)
     for name in log.disk.names(FOLDER):
         log.disk.remove(f"{FOLDER}/{name}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.errors import Unavailable
+from common.values.errors import Unavailable
 from tests.support.buffer_records import numbers, read_from, records
 from tests.support.file_log import OneLog
 
@@ -12,14 +12,14 @@ def test_less_room_than_a_segment_is_no_reason_to_refuse() -> None:
     log = OneLog(segment_bytes=1_000_000)
     log.disk.space_bytes = log.disk.used_bytes() + 100_000
     writer = log.open()
-    taken = 8
-    for number in range(taken):
+    written = 8
+    for number in range(written):
         writer.commit(records([number], 10_000))
     with pytest.raises(Unavailable) as refused:
-        writer.commit(records([taken, taken + 1], 10_000))
+        writer.commit(records([written, written + 1], 10_000))
     assert refused.value.written == "no"
     log.disk.space_bytes = None
-    writer.commit(records([taken], 10_000))
+    writer.commit(records([written], 10_000))
     writer.close()
-    cursor = log.backend.open_reader().reader(0)
-    assert numbers(one for _, one in read_from(cursor, taken + 1)) == list(range(taken + 1))
+    cursor = log.backend.open_reader().cursor(0)
+    assert numbers(one for _, one in read_from(cursor, written + 1)) == list(range(written + 1))

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.flight
 import pytest
 
-from common.clock import FakeClock
-from common.errors import InvalidRequest, Unavailable
-from common.ids import Epoch, Offset, SequencerId
-from common.schema import DAY_NS
-from ingester.core import View
-from ingester.published import Published
-from ingester.query import META_APPLIED, META_EPOCH, META_MANIFEST, Ticket
+from common.reading import META_APPLIED, META_EPOCH, META_MANIFEST, Ticket
+from common.values.clock import FakeClock
+from common.values.errors import InvalidRequest, Unavailable
+from common.values.ids import Epoch, Offset, SequencerId
+from common.values.schema import DAY_NS
+from ingester.core.view import View
+from ingester.serving.published import Published
 from tests.support.live_rig import LiveRig
 from tests.support.records import DAY0_NS, Row, row, rows_of
 
@@ -169,7 +169,7 @@ def test_a_bad_ticket_is_refused(client: pyarrow.flight.FlightClient, data: byte
 
 
 def test_a_ticket_survives_its_bytes() -> None:
-    """Whatever is asked for arrives as asked."""
+    """Every request arrives as it was sent."""
     ticket = Ticket("näme", 'ta"ble', -5, 7, Offset(2**60), 0.25)
     assert Ticket.from_bytes(ticket.to_bytes()) == ticket
 

@@ -4,10 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.ids import ManifestNumber, Offset, SequencerId
-from ingester.frontier import TIME_END, Frontier
-from ingester.partition_key import PartitionKey
-from ingester.persist.manifest_state import ManifestState
+from common.catalog.manifest.change import AsOf
+from common.catalog.manifest.frontier import TIME_END, Frontier
+from common.catalog.manifest.state import ManifestState
+from common.catalog.partition_key import PartitionKey
+from common.values.ids import ManifestNumber, Offset, SequencerId
 
 TIMES = (-(2**63), -5, 0, 3, 7, 2**63 - 1)
 OFFSETS = range(12)
@@ -32,7 +33,7 @@ def built(corners: list[tuple[int, int]]) -> Frontier:
 
 @given(persists)
 def test_the_frontier_covers_exactly_what_was_persisted(corners: list[tuple[int, int]]) -> None:
-    """Whatever the order of persists and the times they were cut at, no row more and none less."""
+    """For any order of persists and any times they were cut at: no row more and none less."""
     frontier = built(corners)
     assert {row for row in ROWS if frontier.covers(Offset(row[0]), row[1])} == persisted(corners)
     assert frontier == Frontier(reversed(corners))
@@ -50,7 +51,7 @@ def test_the_mask_of_a_record_is_the_answer_for_each_row(corners: list[tuple[int
 def test_what_the_replay_offset_says_may_be_forgotten(corners: list[tuple[int, int]], replay_offset: int) -> None:
     """Dropping the corners below the replay offset changes nothing for the state that knows it."""
     frontier = built(corners).above(Offset(replay_offset))
-    state = ManifestState(SequencerId(0), replay_offset=Offset(replay_offset), frontiers={KEY: frontier})
+    state = ManifestState(SequencerId(0), as_of=AsOf(Offset(replay_offset)), frontiers={KEY: frontier})
     covered = {(o, t) for o, t in ROWS if state.covers(KEY, Offset(o), t)}
     assert covered == persisted(corners) | {(o, t) for o, t in ROWS if o < replay_offset}
     assert all(offset >= replay_offset for offset, _ in frontier)
@@ -74,6 +75,6 @@ def test_persisting_everything_leaves_one_corner(corners: list[tuple[int, int]],
 
 def test_a_partition_without_a_frontier_is_not_covered() -> None:
     """Only the replay offset speaks for a partition that no commit named."""
-    state = ManifestState(SequencerId(0), number=ManifestNumber(1), replay_offset=Offset(4))
+    state = ManifestState(SequencerId(0), number=ManifestNumber(1), as_of=AsOf(Offset(4)))
     assert state.covers(KEY, Offset(3), 0)
     assert not state.covers(KEY, Offset(4), 0)

@@ -1,9 +1,9 @@
-"""A buffer without room for all of one append_many: what its failure says about what stands."""
+"""A buffer without room for all of one append_many: what its failure says about what is stored."""
 
 import pytest
 
-from common.errors import Unavailable
-from common.ids import SequencerId
+from common.values.errors import Unavailable
+from common.values.ids import SequencerId
 from tests.support.buffer_records import read_all
 from tests.support.crash_disk import CrashDisk
 from writebuffer.conformance.samples import record_of_bytes
@@ -16,8 +16,8 @@ ROOM_BYTES = 11 * RECORD_BYTES_MAX
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
-def test_an_append_many_that_fails_halfway_does_not_deny_what_stands(kind: str) -> None:
-    """`written: no` means that none of its records stands; as soon as one does, it is unknown."""
+def test_an_append_many_that_fails_halfway_does_not_deny_what_is_stored(kind: str) -> None:
+    """`written: no` means that none of its records is stored; as soon as one is, it is unknown."""
     backend = _cramped(kind)
     backend.create(1)
     writer = backend.open_writer()

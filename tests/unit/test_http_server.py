@@ -9,9 +9,11 @@ import structlog
 import uvicorn
 from structlog.testing import capture_logs
 
-from common import httpserver
-from common.errors import Misconfigured
-from common.httpserver import App, HttpServer, Request, Response, bind, json_response
+from common.http import server as httpserver
+from common.http.app import App, Request, Response, json_response
+from common.http.listening import bind
+from common.http.server import HttpServer
+from common.values.errors import Misconfigured
 from tests.support.wait import wait_until
 
 
@@ -43,7 +45,7 @@ def get(port: int, path: str) -> tuple[http.client.HTTPResponse, bytes]:
 
 def test_a_server_in_a_thread_serves_until_it_is_stopped() -> None:
     """After start_thread requests are answered; after stop nobody listens and the thread is gone."""
-    server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+    server = HttpServer(app(), bind("127.0.0.1", 0, "port"), shutdown_timeout_s=1)
     server.start_thread()
     response, content = get(server.port, "/hello?a=1&b=&a=2&c=%C3%A4")
     assert (response.status, json.loads(content)) == (200, {"query": {"a": "1", "b": "", "c": "ä"}})
@@ -54,8 +56,8 @@ def test_a_server_in_a_thread_serves_until_it_is_stopped() -> None:
 
 
 def test_a_request_that_never_ends_does_not_hold_the_stop_up() -> None:
-    """A client in the middle of its body is told to come back at the shutdown timeout."""
-    server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+    """A client in the middle of its body is answered 503 at the shutdown timeout."""
+    server = HttpServer(app(), bind("127.0.0.1", 0, "port"), shutdown_timeout_s=1)
     server.start_thread()
     with socket.create_connection(("127.0.0.1", server.port)) as stalled:
         stalled.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
@@ -75,7 +77,7 @@ def test_an_idle_server_looks_up_once_a_second_and_still_stops_at_once(monkeypat
 
     monkeypatch.setattr(uvicorn.Server, "on_tick", counted)
     monkeypatch.setattr(httpserver, "TICK_S", 3600.0)
-    server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+    server = HttpServer(app(), bind("127.0.0.1", 0, "port"), shutdown_timeout_s=1)
     server.start_thread()
     assert get(server.port, "/hello")[0].getheader("Date")
     server.stop()
@@ -86,7 +88,7 @@ def test_an_idle_server_looks_up_once_a_second_and_still_stops_at_once(monkeypat
 def test_the_date_of_an_answer_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that runs for a while says the time of day, not that of its start."""
     monkeypatch.setattr(httpserver, "TICK_S", 0.01)
-    server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+    server = HttpServer(app(), bind("127.0.0.1", 0, "port"), shutdown_timeout_s=1)
     server.start_thread()
     first = get(server.port, "/hello")[0].getheader("Date")
     wait_until(lambda: get(server.port, "/hello")[0].getheader("Date"), holds=lambda date: date != first)
@@ -94,9 +96,9 @@ def test_the_date_of_an_answer_is_renewed(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_defect_is_500_without_detail_and_logged_with_it() -> None:
-    """A handler that breaks answers JSON that tells nothing; the log has the trace; the server goes on."""
+    """A handler that breaks answers JSON without any detail; the log has the trace; the server goes on."""
     with capture_logs() as logs:
-        server = HttpServer(app(), bind("127.0.0.1", 0, "--port"), shutdown_timeout_s=1)
+        server = HttpServer(app(), bind("127.0.0.1", 0, "port"), shutdown_timeout_s=1)
         server.start_thread()
         response, content = get(server.port, "/broken")
         assert get(server.port, "/hello")[0].status == 200
@@ -107,16 +109,27 @@ def test_a_defect_is_500_without_detail_and_logged_with_it() -> None:
     assert [(entry["event"], entry["path"]) for entry in logs] == [("request failed", "/broken")]
 
 
+def test_no_control_character_gets_into_a_header() -> None:
+    """A value may quote what a client sent: a line feed would begin another header, a NUL is refused by clients."""
+    server = HttpServer(app(), bind("127.0.0.1", 0, "port"), shutdown_timeout_s=1)
+    server.start_thread()
+    response, _ = get(server.port, "/hello%0D%0AX-Evil:%201%00%7F")
+    assert response.status == 404
+    assert response.getheader("X-Evil") is None
+    assert response.getheader("X-Path") == "/hello??X-Evil: 1??"
+    server.stop()
+
+
 def test_a_port_in_use_is_misconfigured_with_the_way_out() -> None:
     """The message names port, address and option."""
-    with bind("127.0.0.1", 0, "--port") as taken:
-        port = taken.getsockname()[1]
+    with bind("127.0.0.1", 0, "port") as occupied:
+        port = occupied.getsockname()[1]
         with pytest.raises(Misconfigured, match=rf"port {port} on 127\.0\.0\.1 is in use .* --flight-port"):
-            bind("127.0.0.1", port, "--flight-port")
+            bind("127.0.0.1", port, "flight_port")
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
 def test_an_address_that_is_not_ours_is_misconfigured(host: str) -> None:
     """A name that does not resolve, or another machine's address, is said."""
     with pytest.raises(Misconfigured, match=host):
-        bind(host, 0, "--port")
+        bind(host, 0, "port")

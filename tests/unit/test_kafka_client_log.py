@@ -1,4 +1,4 @@
-"""What one librdkafka client has to say: told without a flood, and only while it explains anything."""
+"""What one librdkafka client has to say: logged without a flood, and only while it explains anything."""
 
 import logging
 from typing import Any
@@ -7,8 +7,8 @@ import structlog
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
-from common.clock import FakeClock
-from common.errors import Misconfigured, PenstockError, Unavailable
+from common.values.clock import FakeClock
+from common.values.errors import Misconfigured, PenstockError, Unavailable
 from writebuffer.kafka.client_log import ClientLog
 
 TIME_OUT = KafkaError(KafkaError._TIMED_OUT)
@@ -25,7 +25,7 @@ def failure(log: ClientLog, error: KafkaError = TIME_OUT) -> PenstockError:
     return log.failure(error, "the question", written="unknown")
 
 
-def test_an_outage_is_told_once_a_minute_and_its_end_once() -> None:
+def test_an_outage_is_logged_once_a_minute_and_its_end_once() -> None:
     """Two lines a second for three minutes: one at once, one each minute with the number left out, one at the end."""
     log, clock = made()
     log.answered()
@@ -35,8 +35,8 @@ def test_an_outage_is_told_once_a_minute_and_its_end_once() -> None:
             clock.advance(0.5)
         log.answered()
         log.answered()
-    told = [(line["log_level"], line["event"], line.get("untold", 0)) for line in lines]
-    assert told == [
+    logged = [(line["log_level"], line["event"], line.get("untold", 0)) for line in lines]
+    assert logged == [
         ("warning", "librdkafka", 0),
         ("warning", "librdkafka", 119),
         ("warning", "librdkafka", 119),
@@ -45,7 +45,7 @@ def test_an_outage_is_told_once_a_minute_and_its_end_once() -> None:
 
 
 def test_a_broker_that_comes_and_goes_is_no_flood_either() -> None:
-    """An outage within a minute of one that was told is counted, and its end not told."""
+    """An outage within a minute of one that was logged is counted, and its end not logged."""
     log, clock = made()
     with capture_logs() as lines:
         for _ in range(100):
@@ -75,8 +75,8 @@ def test_a_time_out_has_the_reason_of_a_fresh_trouble() -> None:
     assert "Connection refused" not in failure(log).message
 
 
-def test_a_time_out_stays_one_whatever_is_behind_it() -> None:
-    """A client that a broker has answered before is not misconfigured: whoever waits tries again."""
+def test_a_time_out_stays_one_with_any_cause() -> None:
+    """A client that a broker has answered before is not misconfigured: its caller tries again."""
     log, _ = made()
     log.answered()
     log.trouble(WRONG_PASSWORD)
@@ -96,7 +96,7 @@ def test_a_client_that_was_never_let_in_is_misconfigured() -> None:
 
 
 def test_a_fatal_error_stays() -> None:
-    """Whatever trouble comes after it."""
+    """With any trouble after it."""
     log, _ = made()
     log.trouble(KafkaError(KafkaError._FATAL, "forgotten", True))
     log.trouble(REFUSED)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.errors import Misconfigured
+from common.values.errors import Misconfigured
 from writebuffer.connect import connect
 from writebuffer.kafka import promise
 from writebuffer.kafka.times import kafka_time_ms
@@ -12,7 +12,7 @@ GOOD_SETTINGS = {**promise.settings_of_new(3), "max.message.bytes": "1048588"}
 
 
 def test_hosts_get_kafkas_port_and_properties_go_to_librdkafka() -> None:
-    """Hosts, topic and properties stand in their places; replication is penstock's own."""
+    """Hosts, topic and properties are in their places; replication is penstock's own."""
     parsed = parse("kafka://one,two:9093,[::1]:1/metrics.v1?replication=2&compression.type=zstd&linger.ms=3")
     assert parsed.bootstrap == "one:9092,two:9093,[::1]:1"
     assert (parsed.topic, parsed.replication) == ("metrics.v1", 2)
@@ -52,7 +52,7 @@ def test_hosts_get_kafkas_port_and_properties_go_to_librdkafka() -> None:
         ("kafka://host/topic?partitioner=murmur2", "each append names its partition"),
         ("kafka://host/topic?delivery.timeout.ms=0", "delivery.timeout.ms=0, without end"),
         ("kafka://host/topic?message.timeout.ms=0", "message.timeout.ms=0, without end"),
-        ("kafka://host/topic?bootstrap.servers=x", "the hosts stand before the topic"),
+        ("kafka://host/topic?bootstrap.servers=x", "the hosts are named before the topic"),
         ("kafka://host/topic?message.max.bytes=1000000", "records need 1001024"),
         ("kafka://host/topic?error_cb=x", "does not use"),
         ("kafka://host/topic?logger=x", "unknown option 'logger'"),
@@ -111,7 +111,7 @@ def test_no_value_of_a_secret_property_is_shown(name: str) -> None:
 
 
 def test_a_key_in_the_url_is_not_shown_where_it_is_refused() -> None:
-    """Whatever librdkafka says about it."""
+    """With any message of librdkafka about it."""
     with pytest.raises(Misconfigured) as raised:
         parse("kafka://host/topic?security.protocol=ssl&ssl.key.pem=hush")
     assert "hush" not in str(raised.value)
@@ -154,7 +154,7 @@ def test_a_topic_that_breaks_the_promise_is_refused(change: dict[str, str], repl
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 5])
 def test_a_topic_that_penstock_makes_is_one_that_it_takes(replicas: int) -> None:
-    """Whatever the number of replicas; and Kafka trims nothing of it by itself."""
+    """With any number of replicas; and Kafka trims nothing of it by itself."""
     settings = {**GOOD_SETTINGS, **promise.settings_of_new(replicas)}
     promise.check("kafka://host/topic", settings, replicas)
     assert promise.retention(settings) is None

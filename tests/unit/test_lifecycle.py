@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import IngesterConfig
-from common.ids import Offset
+from common.catalog.manifest.frontier import TIME_END
+from common.catalog.partition_key import PartitionKey
+from common.values.config import IngesterConfig
+from common.values.ids import Offset
+from ingester.buffer.origins import Origins
 from ingester.buffer.partition import Partition
-from ingester.lifecycle import Figures, Reason, Rules, figures, plan
-from ingester.partition_key import PartitionKey
+from ingester.core.lifecycle import Figures, Reason, Rules, figures, plan
 from tests.support.records import batch, columns, row
 
 RULES = Rules(
@@ -18,6 +20,8 @@ RULES = Rules(
     soft_memory_bytes=10_000,
     hard_memory_bytes=20_000,
     log_bytes_max=50_000,
+    log_records_max=500,
+    stop_timeout_ns=0,
 )
 NOW = 10_000
 
@@ -35,8 +39,10 @@ def a_partition(number: int = 0, **given: int) -> Figures:
     return Figures(key=PartitionKey("metrics", "cpu", number), **{**values, **given})
 
 
-def reasons(partitions: list[Figures], memory_bytes: int = 0, log_bytes: int = 0) -> list[tuple[int, Reason]]:
-    return [(key.day, reason) for key, reason in plan(partitions, NOW, RULES, memory_bytes, log_bytes)]
+def reasons(partitions: list[Figures], memory_bytes: int = 0, log_kept_from: int = 0) -> list[tuple[int, Reason]]:
+    due = plan(partitions, NOW, RULES, memory_bytes, Offset(log_kept_from))
+    assert all(one.until_ns == TIME_END for one in due)
+    return [(one.key.day, one.reason) for one in due]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def reasons(partitions: list[Figures], memory_bytes: int = 0, log_bytes: int = 0
     ],
 )
 def test_rows_age_and_cold(given_figures: dict[str, int], reason: Reason | None) -> None:
-    """Each threshold is met exactly at its value; rows that may still be joined by stragglers do not count."""
+    """Each threshold is met exactly at its value; rows that late ones may still join do not count."""
     assert reasons([a_partition(**given_figures)]) == ([] if reason is None else [(0, reason)])
 
 
@@ -69,17 +75,18 @@ def test_over_the_soft_limit_the_largest_go_until_it_is_kept() -> None:
 
 
 def test_what_is_due_anyway_counts_as_freed() -> None:
-    """Memory pressure takes nothing more where the partitions that are due free enough."""
+    """Memory pressure persists nothing more where the partitions that are due free enough."""
     partitions = [a_partition(0, bytes=6000, settled_rows=1000), a_partition(1, bytes=5000)]
     assert reasons(partitions, memory_bytes=11_000) == [(0, Reason.ROWS)]
 
 
-def test_log_pressure_takes_the_partition_that_pins_the_replay_offset() -> None:
-    """However small and warm: the one with the least offset, and only over the limit."""
+def test_log_pressure_takes_the_partitions_that_hold_the_replay_offset_back() -> None:
+    """However small and warm: those with rows below where the log would be short enough, the least offset first."""
     partitions = [a_partition(0, first_offset=Offset(7), bytes=9000), a_partition(1, first_offset=Offset(3), bytes=1)]
-    assert reasons(partitions, log_bytes=50_001) == [(1, Reason.LOG)]
-    assert reasons(partitions, log_bytes=50_000) == []
-    assert reasons([], log_bytes=50_001) == []
+    assert reasons(partitions, log_kept_from=3) == []
+    assert reasons(partitions, log_kept_from=4) == [(1, Reason.LOG)]
+    assert reasons(partitions, log_kept_from=8) == [(1, Reason.LOG), (0, Reason.LOG)]
+    assert reasons([], log_kept_from=8) == []
 
 
 def test_the_most_pressing_comes_first() -> None:
@@ -88,10 +95,10 @@ def test_the_most_pressing_comes_first() -> None:
         a_partition(0, last_arrival_ns=0),
         a_partition(1, first_arrival_ns=0),
         a_partition(2, settled_rows=1000),
-        a_partition(3, first_offset=Offset(0)),
+        a_partition(3, first_offset=Offset(3)),
         a_partition(4, bytes=30_000),
     ]
-    found = reasons(partitions, memory_bytes=31_000, log_bytes=60_000)
+    found = reasons(partitions, memory_bytes=31_000, log_kept_from=4)
     assert found == [(4, Reason.MEMORY), (3, Reason.LOG), (2, Reason.ROWS), (1, Reason.AGE), (0, Reason.COLD)]
 
 
@@ -109,13 +116,13 @@ any_figures = st.builds(
 
 @given(st.lists(any_figures, max_size=12), numbers, st.integers(0, 100_000))
 def test_a_plan_names_each_partition_once_and_frees_what_it_can(
-    drawn: list[Figures], extra_bytes: int, log_bytes: int
+    drawn: list[Figures], extra_bytes: int, log_kept_from: int
 ) -> None:
     """Unique keys; what stays is at most the soft limit, or nothing stays; what is due by its own figures is in it."""
     partitions = [a_partition(n, **figures_of(each)) for n, each in enumerate(drawn)]
     memory_bytes = sum(each.bytes for each in partitions) + extra_bytes
-    due = plan(partitions, NOW, RULES, memory_bytes, log_bytes)
-    keys = [key for key, _ in due]
+    due = plan(partitions, NOW, RULES, memory_bytes, Offset(log_kept_from))
+    keys = [one.key for one in due]
     assert len(keys) == len(set(keys))
     freed = sum(each.bytes for each in partitions if each.key in keys)
     assert memory_bytes - freed <= RULES.soft_memory_bytes or len(keys) == len(partitions)
@@ -131,7 +138,7 @@ def a_buffered_partition() -> Partition:
     partition = Partition(PartitionKey("metrics", "cpu", 0), merge_arrival_ns_max=0)
     for arrival_ns, count in ((0, 1), (100, 2), (200, 1)):
         rows = [row(n, "a", v=1.0) for n in range(count)]
-        partition.take(batch(rows), columns(rows), Offset(arrival_ns), arrival_ns, (0, count - 1))
+        partition.add(batch(rows), columns(rows), Origins.of_one(Offset(arrival_ns), arrival_ns))
     return partition
 
 
@@ -144,6 +151,18 @@ def test_a_chunk_is_settled_once_its_last_row_waited_the_window(now_ns: int, set
     assert (found.first_arrival_ns, found.last_arrival_ns, found.first_offset) == (0, 200, 0)
 
 
+def test_figures_of_what_a_split_left_are_true_minima() -> None:
+    """Chunks that were split by time are not in the order of their offsets any more."""
+    partition = Partition(PartitionKey("metrics", "cpu", 0), merge_arrival_ns_max=0)
+    for offset, times in ((3, (1, 9)), (5, (2, 8)), (7, (3, 4))):
+        rows = [row(ns, "a", v=1.0) for ns in times]
+        partition.add(batch(rows), columns(rows), Origins.of_one(Offset(offset), offset * 10))
+    partition.cut(1, until_ns=4)
+    found = figures(partition, 0, 300)
+    assert found is not None
+    assert (found.rows, found.first_offset, found.first_arrival_ns, found.last_arrival_ns) == (2, 3, 30, 50)
+
+
 def test_figures_count_all_bytes_that_a_persist_would_free() -> None:
     """Dictionaries included: were they left out, memory over the limit for their sake would never be freed."""
     partition = a_buffered_partition()
@@ -154,24 +173,19 @@ def test_figures_count_all_bytes_that_a_persist_would_free() -> None:
     partition.cut(1)
     assert figures(partition, 0, 300) is None
     rows = [row(9, "b", v=1.0)]
-    partition.take(batch(rows), columns(rows), Offset(500), 500, (9, 9))
+    partition.add(batch(rows), columns(rows), Origins.of_one(Offset(500), 500))
     later = figures(partition, 0, 300)
     assert later is not None
-    assert later.bytes == partition.bytes - (held - dictionary_bytes(partition, "a"))
-
-
-def dictionary_bytes(partition: Partition, *values: str) -> int:
-    """What the host dictionary costs with these values."""
-    other = Partition(partition.key)
-    rows = [row(n, value, v=1.0) for n, value in enumerate(values)]
-    other.take(batch(rows), columns(rows), Offset(0), 0, (0, len(rows) - 1))
-    return other.bytes - sum(chunk.bytes for chunk in other.chunks)
+    assert later.bytes == partition.bytes - held
 
 
 def test_the_rules_are_those_of_the_settings() -> None:
-    """Seconds become nanoseconds, everything else is taken as it is."""
-    rules = Rules.of(IngesterConfig(late_arrival_window_s=0.5, persist_age_threshold_s=2, log_bytes_max=9))
+    """Seconds become nanoseconds, everything else stays as it is."""
+    settings = IngesterConfig(
+        late_arrival_window_s=0.5, persist_age_threshold_s=2, log_bytes_max=9_000, log_records_max=9
+    )
+    rules = Rules.of(settings)
     assert rules.late_arrival_window_ns == 500_000_000
     assert rules.persist_age_threshold_ns == 2_000_000_000
-    assert (rules.persist_row_threshold, rules.log_bytes_max) == (1_000_000, 9)
+    assert (rules.persist_row_threshold, rules.log_bytes_max, rules.log_records_max) == (1_000_000, 9_000, 9)
     assert (rules.soft_memory_bytes, rules.hard_memory_bytes) == (512 * 2**20, 1024 * 2**20)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingester.clock import SKEW_NS, LifecycleClock
+from ingester.core.clock import SKEW_NS, LifecycleClock
 
 HOUR_NS = 3_600_000_000_000
 NOON_NS = 1_700_000_000_000_000_000
@@ -40,7 +40,7 @@ def test_a_wall_clock_set_back_does_not_stop_time() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["read", "tick", "behind"]), st.integers(0, 2**62)), max_size=30))
 def test_time_never_goes_back(steps: list[tuple[str, int]]) -> None:
-    """Whatever clocks and records say, and while caught up it is never behind the wall clock."""
+    """For any clocks and records; while caught up it is never behind the wall clock either."""
     clock = LifecycleClock()
     for kind, ns in steps:
         before = clock.now_ns

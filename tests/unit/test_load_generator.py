@@ -14,12 +14,13 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.clock import SystemClock
-from common.errors import InvalidRequest, Unavailable
+from common.values.clock import SystemClock
+from common.values.errors import InvalidRequest, Unavailable
 from penstock.cli import cli
-from penstock.client import Written
-from penstock.devops import INTERVAL_S, TABLES, Counter, DevopsLines
-from penstock.load import LoadRun, Plan, quantile
+from penstock.writing.client import Written
+from penstock.writing.devops import INTERVAL_S, TABLES, Counter, DevopsLines
+from penstock.writing.load import LoadRun, Plan, quantile
+from tests.support.ports import free_ports
 from tests.support.stub_router import StubAnswer, stub_router
 from tests.support.wait import wait_until
 
@@ -87,7 +88,7 @@ def test_counters_only_grow_and_time_goes_on_by_the_interval() -> None:
 
 
 def test_workers_share_out_the_hosts() -> None:
-    """Together they write every host once, each with the tags it has whichever worker writes it."""
+    """Together they write every host once, each with the same tags from any worker."""
     alone = {line.split(b" ")[0] for line in take(10 * len(TABLES), hosts=10)}
     shared = [
         {line.split(b" ")[0] for line in take(5 * len(TABLES), hosts=10, workers=2, worker=worker)}
@@ -208,6 +209,15 @@ def test_the_command_reports_and_sends_what_the_generator_gives() -> None:
     report = json.loads(result.stdout)
     assert (report["rows"], report["batches"], report["errors"]) == (50, 3, [])
     assert 0 < report["p50_ms"] <= report["p99_ms"]
+
+
+def test_a_router_that_is_away_is_exit_code_3() -> None:
+    """`load` ends with the same code as `write` does for the same reason, and still prints its figures."""
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    result = CliRunner().invoke(cli, [*SMALL, "--url", url, "--timeout", "0"])
+    assert result.exit_code == 3, result.output
+    assert result.stdout.startswith("0 rows in")
+    assert f"penstock: error: {url}: Connection refused" in result.stderr
 
 
 def test_the_lines_can_go_to_a_file_instead(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.disk import LocalDisk
+from common.store.disk import LocalDisk
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_each_folder_is_synced_into_the_one_above_it(tmp_path: Path, synced: list[str]) -> None:
-    """From the top down, and the deepest that stands already first: its maker may have been killed before it did."""
+    """From the top down, and the deepest that already exists first: its maker may have been killed before it did."""
     (tmp_path / "a").mkdir()
     LocalDisk().make_folder(str(tmp_path / "a/b/c"))
     assert (tmp_path / "a/b/c").is_dir()
     assert synced == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")]
 
 
-def test_a_folder_that_stands_is_synced_into_the_one_above_it(tmp_path: Path, synced: list[str]) -> None:
+def test_an_existing_folder_is_synced_into_the_one_above_it(tmp_path: Path, synced: list[str]) -> None:
     """Nothing is made, and yet it is durable at the return."""
     LocalDisk().make_folder(str(tmp_path))
     assert synced == [str(tmp_path.parent)]

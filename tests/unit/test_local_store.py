@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from common.disk import LocalDisk
-from common.errors import InvalidRequest, Misconfigured, Unavailable
-from common.localstore import LocalStore
-from common.objectstore import AlreadyExists, NotFound, StoredObject
+from common.store.disk import LocalDisk
+from common.store.local import LocalStore
+from common.store.objects import AlreadyExists, NotFound, StoredObject
+from common.values.errors import InvalidRequest, Unavailable
 from tests.support.watched_disk import WatchedDisk
 
 DAY_NS = 24 * 3600 * 10**9
@@ -38,7 +38,7 @@ def temporaries(tmp_path: Path) -> list[str]:
 
 
 def test_the_thread_that_lost_the_race_learns_that_it_lost(store: LocalStore) -> None:
-    """Of many put_if_absent of one path exactly one succeeds, and its bytes are the ones that stand."""
+    """Of many put_if_absent of one path exactly one succeeds, and its bytes are the ones stored."""
     racers = 8
     for number in range(20):
         start = threading.Barrier(racers)
@@ -78,8 +78,8 @@ def test_what_is_no_object_is_not_found(store: LocalStore, path: str) -> None:
     store.delete(path)
 
 
-def test_a_file_in_place_of_a_folder_is_not_taken_for_the_object(store: LocalStore) -> None:
-    """put_if_absent below a file fails; it does not claim that the object stands."""
+def test_a_file_in_place_of_a_folder_is_not_mistaken_for_the_object(store: LocalStore) -> None:
+    """put_if_absent below a file fails; it does not claim that the object exists."""
     store.put("cluster.json", b"1")
     with pytest.raises(Unavailable):
         store.put_if_absent("cluster.json/x", b"2")
@@ -98,13 +98,15 @@ def test_a_write_is_never_answered_with_not_found(
 
 
 @pytest.mark.parametrize("act", ["open", "create"])
-def test_a_folder_that_this_user_may_not_use_is_a_setting_to_correct(
+def test_a_folder_that_this_user_may_not_use_any_more_is_unavailable(
     watched: LocalStore, disk: WatchedDisk, act: str
 ) -> None:
-    """The message names the path and what to do."""
+    """A permission that breaks under a running process may be given back; the message says where and to whom."""
     watched.put("a", b"1")
     disk.failing[act] = PermissionError(errno.EACCES, "Permission denied", "/data/store/a")
-    with pytest.raises(Misconfigured, match=r"a: .*Permission denied.*'/data/store/a'; give this user the folder"):
+    user = rf"give this user \(uid {os.geteuid()}\) the right to read and write the folder"
+    message = rf"a: permission denied in /data/store/a; {user}"
+    with pytest.raises(Unavailable, match=message):
         watched.get("a") if act == "open" else watched.put("a", b"2")
 
 
@@ -112,7 +114,7 @@ def test_a_folder_that_this_user_may_not_use_is_a_setting_to_correct(
 def test_a_path_cannot_leave_the_folder(store: LocalStore, path: str) -> None:
     """Components are neither empty nor start with a dot."""
     for call in (store.get, store.delete, store.local_path, lambda path: store.put(path, b"")):
-        with pytest.raises(InvalidRequest, match="components are not empty"):
+        with pytest.raises(InvalidRequest, match="a component must not be empty"):
             call(path)
 
 
@@ -155,7 +157,7 @@ def test_a_leftover_that_another_process_removed_is_no_error(
 def test_bytes_are_synced_before_they_get_their_name(
     watched: LocalStore, disk: WatchedDisk, write: str, act: str
 ) -> None:
-    """A power cut never leaves a name with nothing behind it; the name itself is durable at the return."""
+    """A power cut never leaves a name without its content; the name itself is durable at the return."""
     getattr(watched, write)("manifest/000/1.json", b"1")
     named = disk.calls.index(f"{act} 1.json")
     synced = next(at for at, call in enumerate(disk.calls) if call.startswith("sync_data"))
@@ -164,7 +166,7 @@ def test_bytes_are_synced_before_they_get_their_name(
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_folders_are_durable_before_a_name_stands_in_them(watched: LocalStore, disk: WatchedDisk, write: str) -> None:
+def test_folders_are_durable_before_a_name_in_them_exists(watched: LocalStore, disk: WatchedDisk, write: str) -> None:
     """Each folder on the way was synced into the one above it, also where another process may have made it."""
     (Path(watched.url.removeprefix("file://")) / "manifest" / "000").mkdir(parents=True)
     getattr(watched, write)("manifest/000/1.json", b"1")
@@ -172,7 +174,7 @@ def test_folders_are_durable_before_a_name_stands_in_them(watched: LocalStore, d
     assert {"sync_folder manifest", "sync_folder store"} <= set(disk.calls[:named])
 
 
-def test_whoever_learns_that_an_object_stands_can_rely_on_it(watched: LocalStore, disk: WatchedDisk) -> None:
+def test_after_an_answer_that_an_object_exists_it_is_durable(watched: LocalStore, disk: WatchedDisk) -> None:
     """AlreadyExists comes after a sync of the folder: the winner may have died before its own."""
     watched.put("a/b", b"1")
     disk.calls.clear()
@@ -197,23 +199,45 @@ def test_a_removal_is_durable(watched: LocalStore, disk: WatchedDisk) -> None:
     assert disk.calls[-2:] == ["remove b", "sync_folder a"]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+CAUSES = {
+    errno.ENOSPC: "no space left on device in .*store; the disk is full",
+    errno.EDQUOT: "disk quota exceeded in .*store; there is no space left for this user",
+    errno.EROFS: "read-only file system in .*store; it is mounted read-only: mount it writable",
+    errno.EACCES: "permission denied in .*store; give this user",
+    errno.EPERM: "operation not permitted in .*store; give this user",
+    errno.EIO: "input/output error in .*store; the disk failed",
+}
+
+
+@pytest.mark.parametrize("number", CAUSES)
 @pytest.mark.parametrize("act", ["create", "write_at", "sync_data", "make_folder", "name", "sync_folder"])
 @pytest.mark.parametrize("write", WRITES)
 def test_a_failing_disk_is_unavailable(
     watched: LocalStore, disk: WatchedDisk, write: str, act: str, number: int
 ) -> None:
-    """Whichever call fails: Unavailable with an unknown outcome; a full disk is called so; a retry then succeeds."""
+    """Any call fails: Unavailable with an unknown outcome, the cause and what to do; a retry then succeeds."""
     if act == "name":
         act = {"put": "rename", "put_if_absent": "link"}[write]
     disk.failing[act] = OSError(number, os.strerror(number))
-    reason = os.strerror(number) if number == errno.EIO else "no space left"
-    with pytest.raises(Unavailable, match=f"object store: a/b: .*{reason}") as failed:
+    with pytest.raises(Unavailable, match=f"^object store: a/b: {CAUSES[number]}") as failed:
         getattr(watched, write)("a/b", b"1")
     assert failed.value.written == "unknown"
     disk.failing.clear()
     watched.put("a/b", b"1")
     assert watched.get("a/b") == b"1"
+
+
+def test_a_kept_root_is_never_made(store: LocalStore, tmp_path: Path) -> None:
+    """A store that is not mounted, or was moved away, is not there; an empty one in its place would hide it."""
+    store.put("manifest/000/1.json", b"1")
+    store.keep_root()
+    (tmp_path / "store").rename(tmp_path / "away")
+    for write in (store.put, store.put_if_absent):
+        with pytest.raises(Unavailable, match=r"2\.json: no such file or directory in .*store; a folder is missing"):
+            write("manifest/000/2.json", b"2")
+    assert not (tmp_path / "store").exists()
+    (tmp_path / "away").rename(tmp_path / "store")
+    store.put("manifest/000/2.json", b"2")
 
 
 @pytest.mark.parametrize("act", ["write_at", "sync_data"])
@@ -246,14 +270,19 @@ def test_a_failing_listing_is_unavailable(watched: LocalStore, disk: WatchedDisk
         watched.remove_leftovers(0)
 
 
-def test_what_is_read_is_durable(watched: LocalStore, disk: WatchedDisk) -> None:
-    """Its folder is synced before the first answer, and again once something else stands there; not at each read."""
+def test_a_read_costs_no_sync_and_who_needs_it_durable_asks(watched: LocalStore, disk: WatchedDisk) -> None:
+    """Its folder is synced by make_durable alone, each time: nothing says what another process did meanwhile."""
     LocalStore(LocalDisk(), watched.url.removeprefix("file://")).put("a/b", b"1")
     watched.get("a/b")
-    assert disk.calls[-1] == "sync_folder a"
-    watched.get("a/b")
-    assert disk.calls.count("sync_folder a") == 1
-    target = Path(watched.local_path("a/b") or "")
-    os.utime(target, ns=(0, target.stat().st_mtime_ns + 1))
-    watched.get("a/b")
-    assert disk.calls.count("sync_folder a") == 2
+    assert not [call for call in disk.calls if call.startswith("sync")]
+    for _ in range(2):
+        watched.make_durable("a/b")
+        assert disk.calls[-1] == "sync_folder a"
+
+
+@pytest.mark.parametrize("path", ["nothing/b", "a/nothing", "a"])
+def test_nothing_there_cannot_be_made_durable(store: LocalStore, path: str) -> None:
+    """NotFound, as a read of it says; a folder is no object."""
+    store.put("a/b", b"1")
+    with pytest.raises(NotFound):
+        store.make_durable(path)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from common.ids import Offset, SequencerId
-from penstock import exit_codes
+from common.values.ids import Offset, SequencerId
 from penstock.cli import cli
+from penstock.terminal import exit_codes
 from tests.support import log_process
 from tests.support.buffer_records import record as plain_record
 from tests.support.records import DAY0_NS, record, row
@@ -81,7 +81,7 @@ def test_looking_changes_nothing(folder: Path, command: str) -> None:
 
 
 def test_a_live_log_is_shown_with_its_holder_and_the_segment_that_is_open(tmp_path: Path) -> None:
-    """Beside a writer: who holds it, what is open; once it is killed: that nobody does, and what it left."""
+    """While a writer runs: who holds it, what is open; once it is killed: that nobody does, and what it left."""
     url = f"file://{tmp_path}"
     FileBackend(str(tmp_path)).create(1)
     process = log_process.start("write", url, "0")
@@ -108,7 +108,7 @@ def test_verify_counts_what_it_read(folder: Path) -> None:
     assert "12 records" in run("verify", folder).stdout
 
 
-def test_verify_goes_on_behind_damage_and_names_each_place(folder: Path) -> None:
+def test_verify_continues_after_damage_and_names_each_place(folder: Path) -> None:
     """A bad body, then a bad header and a missing segment: with segment, byte and all offsets lost, exit code 5."""
     names = segments(folder)
     assert len(names) >= 4
@@ -129,7 +129,7 @@ def test_verify_goes_on_behind_damage_and_names_each_place(folder: Path) -> None
 
 
 def test_verify_finds_any_flipped_bit(folder: Path) -> None:
-    """Whatever byte of a segment: one problem at least."""
+    """For any byte of a segment: one problem at least."""
     path = segments(folder)[1]
     whole = path.read_bytes()
     for at_byte in range(0, len(whole), 7):
@@ -161,7 +161,7 @@ def test_dump_prints_the_records_of_a_range(folder: Path) -> None:
 
 
 def test_dump_says_what_cannot_be_decoded(tmp_path: Path) -> None:
-    """Another content type, or damage of the entry itself, is told with the record, and the next one follows."""
+    """Another content type, or damage of the entry itself, is reported with the record, and the next one follows."""
     backend = FileBackend(str(tmp_path))
     backend.create(1)
     writer = backend.open_writer()
@@ -201,28 +201,28 @@ def test_size_is_that_of_the_reader(folder: Path) -> None:
         ("log/buffer.json", "a file; give the folder"),
     ],
 )
-def test_what_is_no_log_is_told_apart(folder: Path, below: str, message: str) -> None:
+def test_what_is_no_log_is_reported_by_kind(folder: Path, below: str, message: str) -> None:
     """Exit code 2 and what to give instead."""
     ran = run("inspect", folder / below)
     assert ran.exit_code == exit_codes.USAGE
     assert message in ran.stderr
 
 
-def test_other_wrong_calls_are_told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_other_wrong_calls_are_reported(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """An empty folder, a server's URL, a sequencer or a range that is not there."""
-    told = [
+    refused = [
         (["inspect", tmp_path_factory.mktemp("empty")], "neither it nor log/ in it has a buffer.json"),
         (["size", "redis://127.0.0.1/0"], "have no files to look at here"),
         (["verify", folder, "--sequencer", 2], "has 2 sequencers (0..1)"),
         (["dump", folder, "--from-offset", 5, "--to-offset", 4], "--to-offset 4 is below 5"),
-        (["dump", folder, "--from-offset", 99], "seek to 99 is past next offset 12"),
+        (["dump", folder, "--from-offset", 99], "--from-offset 99 is past next offset 12 of"),
     ]
-    for arguments, message in told:
+    for arguments, message in refused:
         ran = run(*arguments)
         assert (ran.exit_code, message in ran.stderr) == (exit_codes.USAGE, True), ran.output
 
 
-def test_a_trimmed_offset_is_told_with_the_oldest(folder: Path) -> None:
+def test_a_trimmed_offset_is_reported_with_the_oldest(folder: Path) -> None:
     """Dumping below the first offset names what is still there."""
     writer = FileBackend(str(folder / "log")).open_writer()
     first = writer.trim(ONE, Offset(7))

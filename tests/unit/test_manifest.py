@@ -1,71 +1,35 @@
 """The manifest: records add up to the state, any number can be loaded, and nothing doubtful is believed."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import xxhash
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common import manifest_record
-from common.errors import DataCorrupt, Fenced, Unavailable
-from common.ids import NO_MANIFEST, Epoch, ManifestNumber, Offset, SequencerId
-from common.objectstore import PutIfAbsent, run
-from common.schema import ColumnType, TableId
-from ingester.frontier import TIME_END, Frontier
-from ingester.partition_key import PartitionKey
-from ingester.persist import manifest
-from ingester.persist.manifest_state import Accounts, Change, Gap, Instance, ManifestState, StoredFile, StreamMark
-from ingester.producers import Producers
+from common.catalog.manifest import checkpoint, files, head, manifest
+from common.catalog.manifest.change import Accounts, AsOf, Change, Gap, Instance, StreamMark
+from common.catalog.manifest.envelope import sealed
+from common.catalog.manifest.frontier import TIME_END, Frontier
+from common.catalog.manifest.state import ManifestState
+from common.catalog.partition_key import PartitionKey
+from common.catalog.paths import manifest_record
+from common.store.objects import PutIfAbsent, run
+from common.values.errors import DataCorrupt, Fenced, Unavailable
+from common.values.ids import NO_MANIFEST, Epoch, ManifestNumber, Offset
+from common.values.schema import ColumnType, TableId
 from tests.support.dict_store import DictStore
+from tests.support.manifests import EMPTY, ME, SEQUENCER, a_change, a_file, claimed, values, written
 from tests.unit.test_producers import table
 
-SEQUENCER = SequencerId(3)
-EMPTY = ManifestState(SEQUENCER)
-ME = Instance("me", "127.0.0.1:8103", "127.0.0.1:8203")
 
-
-def a_change(replay_offset: int = 0, **given_values: object) -> Change:
-    return replace(
-        Change(Offset(replay_offset), 0, StreamMark("s"), Producers(), Accounts()),
-        **given_values,  # type: ignore[arg-type]
-    )
-
-
-def a_file(number: int, day: int = 0) -> StoredFile:
-    return StoredFile(
-        path=f"data/metrics/cpu/{number}.parquet",
-        partition=PartitionKey("metrics", "cpu", day),
-        rows=number,
-        size_bytes=1000 + number,
-        time_ns_min=-(2**63),
-        time_ns_max=2**63 - 1,
-        first_offset=Offset(0),
-        last_offset=Offset(number),
-        checksum=2**64 - 1 - number,
-        sort_key=("host", "a,b"),
-    )
-
-
-def claimed(store: DictStore, nonce: str = "c") -> ManifestState:
-    state = run(manifest.load(SEQUENCER), store)
-    return run(manifest.claim(state, a_change(state.replay_offset, claim=ME, stream=state.stream), nonce), store)
-
-
-def written(store: DictStore, commits: int, change: Callable[[int], Change] = a_change) -> list[ManifestState]:
-    """A claim and so many commits; the state after each number, from 0."""
-    states = [EMPTY, claimed(store)]
-    for number in range(1, commits + 1):
-        states.append(run(manifest.commit(states[-1], change(number), f"n{number}"), store))
-    return states
-
-
-def values(state: ManifestState) -> dict[str, object]:
-    """All that a state says, comparable."""
-    sizes = (state.number, state.epoch, state.full_state_number, state.full_bytes, state.bytes_since_full)
-    return {**state.as_change().to_json(), "sizes": sizes, "sequencer": state.sequencer}
+@pytest.fixture
+def small_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint for every three records, of parts of two files."""
+    monkeypatch.setattr(checkpoint, "RECORDS_MAX", 3)
+    monkeypatch.setattr(head, "WINDOW", 3)
+    monkeypatch.setattr(files, "PART_FILES", 2)
 
 
 offsets = st.integers(0, 2**62).map(Offset)
@@ -74,11 +38,14 @@ keys = st.builds(PartitionKey, names, names, st.integers(-106752, 106751))
 corners = st.lists(st.tuples(st.integers(0, 50), st.sampled_from([-(2**63), 0, TIME_END])), max_size=4)
 changes = st.builds(
     Change,
-    replay_offset=offsets,
-    log_time_ns=st.integers(-(2**63), 2**63 - 1),
-    stream=st.builds(StreamMark, names, st.none() | offsets, st.integers(0, 2**64 - 1)),
-    producers=st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 9))).map(table),
-    accounts=st.builds(Accounts, *[st.integers(0, 2**62)] * 4),
+    as_of=st.builds(
+        AsOf,
+        replay_offset=offsets,
+        log_time_ns=st.integers(-(2**63), 2**63 - 1),
+        stream=st.builds(StreamMark, names, st.none() | offsets, st.integers(0, 2**64 - 1)),
+        producers=st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 9))).map(table),
+        accounts=st.builds(Accounts, *[st.integers(0, 2**62)] * 4),
+    ),
     claim=st.none() | st.builds(Instance, names, names, names),
     files_added=st.lists(st.builds(a_file, st.integers(0, 9), st.integers(-3, 3)), max_size=3).map(tuple),
     files_removed=st.lists(st.builds("data/metrics/cpu/{}.parquet".format, st.integers(0, 9)), max_size=2).map(tuple),
@@ -91,6 +58,13 @@ changes = st.builds(
 )
 
 
+def in_order(drawn: list[Change]) -> list[Change]:
+    """The same, but the replay offset never goes back."""
+    offsets = sorted(change.as_of.replay_offset for change in drawn)
+    pairs = zip(drawn, offsets, strict=True)
+    return [replace(change, as_of=replace(change.as_of, replay_offset=offset)) for change, offset in pairs]
+
+
 @given(changes)
 def test_a_change_survives_its_json(change: Change) -> None:
     """Written and read again it says the same, to the last value."""
@@ -100,10 +74,12 @@ def test_a_change_survives_its_json(change: Change) -> None:
 
 
 @given(st.lists(changes, max_size=12), st.integers(0, 13))
+@pytest.mark.usefixtures("small_checkpoints")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_number_can_be_loaded(drawn: list[Change], number: int) -> None:
-    """The state at a number is all changes up to it added up, wherever full states stand."""
+    """The state at a number is all changes up to it added up, wherever there are checkpoints."""
     store, states = DictStore(), [EMPTY]
-    for n, change in enumerate(drawn):
+    for n, change in enumerate(in_order(drawn)):
         states.append(run(manifest.commit(states[-1], change, f"n{n}"), store))
     at = min(number, len(drawn))
     assert values(run(manifest.load_at(SEQUENCER, ManifestNumber(at)), store)) == values(states[at])
@@ -114,39 +90,11 @@ def test_any_number_can_be_loaded(drawn: list[Change], number: int) -> None:
 def test_a_state_as_one_change_is_the_state(drawn: list[Change]) -> None:
     """What a full record carries restores everything but the number."""
     state = EMPTY
-    for change in drawn:
+    for change in in_order(drawn):
         state = state.after(change, Epoch(1))
     restored = replace(EMPTY, number=state.number).after(state.as_change(), state.epoch)
     assert restored.as_change().to_json() == state.as_change().to_json()
     assert list(restored.files) == list(state.files)
-
-
-def test_loading_follows_the_live_files_not_the_history() -> None:
-    """Full states appear whenever the records since the last one outweigh it: few records are read, also of many."""
-    store = DictStore()
-    states = written(store, 400, lambda n: a_change(n, files_added=(a_file(n % 10),)))
-    store.calls.clear()
-    run(manifest.load(SEQUENCER, states[-1].number), store)
-    assert len(store.calls) < 30
-    store.calls.clear()
-    run(manifest.load(SEQUENCER), store)
-    assert len(store.calls) < 60
-    full = {state.full_state_number for state in states[1:]}
-    assert 10 < len(full) < 200
-    total = sum(len(data) for data in store.objects.values())
-    deltas = [
-        len(manifest.encode(states[-1], a_change(n, files_added=(a_file(n % 10),)), Epoch(1), "n")[1]) for n in (1,)
-    ]
-    assert total < 4 * 401 * deltas[0]
-
-
-@given(st.integers(0, 70), st.integers(0, 70))
-def test_the_head_is_found_from_any_number_below_it(head: int, known: int) -> None:
-    """Probing upward, doubling and halving: no listing is trusted."""
-    store = DictStore()
-    for number in range(1, head + 1):
-        store.objects[manifest_record.path(SEQUENCER, ManifestNumber(number))] = b""
-    assert run(manifest_record.find_head(SEQUENCER, ManifestNumber(min(known, head))), store) == head
 
 
 def test_a_corrupt_record_is_never_believed() -> None:
@@ -162,10 +110,10 @@ def test_a_corrupt_record_is_never_believed() -> None:
 
 
 def test_loading_stops_at_a_corrupt_record() -> None:
-    """Wherever it stands in what must be read; nothing is skipped."""
+    """Anywhere in what must be read; nothing is skipped."""
     store = DictStore()
     written(store, 2)
-    path = manifest_record.path(SEQUENCER, ManifestNumber(3))
+    path = manifest_record(SEQUENCER, ManifestNumber(3))
     store.objects[path] = store.objects[path][:-2] + b"x}"
     with pytest.raises(DataCorrupt, match=path):
         run(manifest.load(SEQUENCER), store)
@@ -175,7 +123,7 @@ def test_a_record_under_another_number_is_corrupt() -> None:
     """A copy in the wrong place is noticed although its checksum is right."""
     store = DictStore()
     written(store, 1)
-    paths = [manifest_record.path(SEQUENCER, ManifestNumber(number)) for number in (1, 2, 3)]
+    paths = [manifest_record(SEQUENCER, ManifestNumber(number)) for number in (1, 2, 3)]
     store.objects[paths[2]] = store.objects[paths[1]]
     with pytest.raises(DataCorrupt, match="says it is number 2"):
         run(manifest.load(SEQUENCER), store)
@@ -183,8 +131,8 @@ def test_a_record_under_another_number_is_corrupt() -> None:
 
 def test_a_record_of_a_newer_format_is_refused() -> None:
     """With the path, not misread."""
-    data = manifest_record.sealed({"format": 2})
-    with pytest.raises(DataCorrupt, match=r"where: format 2, this build reads 1"):
+    data = sealed({"format": 3})
+    with pytest.raises(DataCorrupt, match=r"where: format 3, this build reads 1 and 2"):
         manifest.decode(data, "where")
 
 
@@ -217,13 +165,13 @@ def test_an_outcome_that_stays_unknown_is_reported_as_such() -> None:
         run(manifest.commit(state, a_change(5), "n"), store)
     assert raised.value.written == "unknown"
     assert {path for kind, path in store.calls if kind == "put_if_absent"} == {
-        manifest_record.path(SEQUENCER, ManifestNumber(1)),
-        manifest_record.path(SEQUENCER, ManifestNumber(2)),
+        manifest_record(SEQUENCER, ManifestNumber(1)),
+        manifest_record(SEQUENCER, ManifestNumber(2)),
     }
 
 
 def test_a_superseded_holder_is_fenced() -> None:
-    """Its next commit finds the number taken by a higher epoch; the message says by whom."""
+    """Its next commit finds the number used by a higher epoch; the message says by whom."""
     store = DictStore()
     old = claimed(store, "one")
     new = claimed(store, "two")
@@ -249,7 +197,7 @@ def test_an_idle_holder_notices_by_watching() -> None:
 
 
 def test_a_claim_that_lost_the_race_is_fenced_and_may_claim_again() -> None:
-    """It decides anew from what was written meanwhile."""
+    """It decides again from what was written meanwhile."""
     store = DictStore()
     stale = run(manifest.load(SEQUENCER), store)
     claimed(store, "one")

@@ -6,12 +6,14 @@ from functools import partial
 
 import pytest
 
-from common import manifest_record
-from common.errors import Unavailable
-from common.ids import ManifestNumber
-from common.objectstore import AlreadyExists, PutIfAbsent, StoreCall
-from ingester.persist import manifest
-from ingester.persist.manifest_state import Change, ManifestState
+from common.catalog.manifest import checkpoint, head, manifest
+from common.catalog.manifest.change import Change
+from common.catalog.manifest.hint import encode_hint
+from common.catalog.manifest.state import ManifestState
+from common.catalog.paths import manifest_hint, manifest_record
+from common.store.objects import AlreadyExists, PutAll, PutIfAbsent, StoreCall
+from common.values.errors import Unavailable
+from common.values.ids import ManifestNumber
 from tests.support.interleavings import (
     ROWS_PER_COMMIT,
     SEQUENCER,
@@ -23,10 +25,22 @@ from tests.support.interleavings import (
     trimmer,
     writer,
 )
+from tests.support.single_calls import single_calls
 
 
-def test_every_interleaving_of_two_writers_and_a_trimmer(capsys: pytest.CaptureFixture[str]) -> None:
-    """Numbers dense, epochs never decrease along them, what is reported done stands once, nothing needed is trimmed."""
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint for every two records, looked for in windows of two."""
+    monkeypatch.setattr(checkpoint, "RECORDS_MAX", 2)
+    monkeypatch.setattr(head, "WINDOW", 2)
+
+
+def test_every_interleaving_of_two_writers_and_a_trimmer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers dense, epochs never decrease along them, what is reported done exists once, nothing needed is trimmed."""
+    monkeypatch.setattr(checkpoint, "RECORDS_MAX", 3)
+    monkeypatch.setattr(head, "WINDOW", 3)
     explorer = Explorer(
         {
             "old": partial(writer, "old", commits=2),
@@ -47,13 +61,35 @@ def test_two_writers_with_two_lost_answers() -> None:
     assert explorer.explore() > explorer.states > 1000
 
 
+def test_two_writers_whose_reads_and_puts_are_made_one_by_one() -> None:
+    """Reads of a window and puts of a checkpoint are many calls: others come in between, or a crash."""
+
+    def alone(name: str) -> Actor:
+        return single_calls(writer(name, commits=1))
+
+    explorer = Explorer({"old": partial(alone, "old"), "new": partial(alone, "new")}, lost=1)
+    assert explorer.explore() > explorer.states > 1000
+
+
+@pytest.mark.parametrize("hint", [1, 2, 3, 1_000_000])
+def test_a_hint_that_lies_misleads_nobody(hint: int) -> None:
+    """Too low, too high, or of a record that comes later: put at any instant, it changes no outcome."""
+
+    def liar() -> Actor:
+        yield PutAll(((manifest_hint(SEQUENCER), encode_hint(ManifestNumber(hint))),))
+
+    actors = {"old": partial(writer, "old", commits=2), "new": partial(writer, "new", commits=1), "liar": liar}
+    explorer = Explorer(actors, lost=0)
+    assert explorer.explore() > explorer.states > 100
+
+
 def _put(
     state: ManifestState, change: Change, nonce: str
 ) -> Generator[StoreCall, bytes, tuple[ManifestState, type[Exception] | None]]:
     """One put at the number after `state`'s; the state after it, and what was raised."""
     after, data = manifest.encode(state, change, state.epoch, nonce)
     try:
-        yield PutIfAbsent(manifest_record.path(state.sequencer, after.number), data)
+        yield PutIfAbsent(manifest_record(state.sequencer, after.number), data)
     except (AlreadyExists, Unavailable) as error:
         return after, type(error)
     return after, None
@@ -62,7 +98,7 @@ def _put(
 def tries_the_next_number(
     state: ManifestState, change: Change, nonce: str
 ) -> Generator[StoreCall, bytes, ManifestState]:
-    """A commit that takes a taken number, or an unknown outcome, for a reason to try the next."""
+    """A commit that tries the next number after one that exists, or after an unknown outcome."""
     while True:
         after, failed = yield from _put(state, change, nonce)
         if failed is None:
@@ -70,10 +106,10 @@ def tries_the_next_number(
         state = replace(state, number=ManifestNumber(state.number + 1))
 
 
-def takes_a_taken_number_for_its_own(
+def believes_an_existing_number_to_be_its_own(
     state: ManifestState, change: Change, nonce: str
 ) -> Generator[StoreCall, bytes, ManifestState]:
-    """A commit that believes whatever stands there to be its earlier try."""
+    """A commit that believes any record there to be its earlier try."""
     while True:
         after, failed = yield from _put(state, change, nonce)
         if failed is not Unavailable:
@@ -94,8 +130,8 @@ def takes_unknown_for_done(
     ("commit", "lost", "what"),
     [
         (tries_the_next_number, 0, "an epoch decreases"),
-        (tries_the_next_number, 1, "an epoch decreases|a record stands twice|numbers are not dense"),
-        (takes_a_taken_number_for_its_own, 0, "reported done and is not there"),
+        (tries_the_next_number, 1, "an epoch decreases|a record occurs twice|numbers are not dense"),
+        (believes_an_existing_number_to_be_its_own, 0, "reported done and is not there"),
         (takes_unknown_for_done, 1, "reported done and is not there"),
     ],
 )

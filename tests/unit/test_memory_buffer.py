@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.clock import FakeClock
-from common.errors import Forked, Misconfigured, Unavailable
-from common.ids import Offset, SequencerId
+from common.values.clock import FakeClock
+from common.values.errors import Forked, Misconfigured, Unavailable
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, read_all, record, records
 from writebuffer.contract import Offsets
 from writebuffer.errors import OffsetTrimmed
@@ -47,7 +47,7 @@ def test_a_full_sequencer_refuses_until_it_is_trimmed(backend: MemoryBackend) ->
 
 def test_what_is_held_back_is_neither_acknowledged_nor_readable(backend: MemoryBackend) -> None:
     """Released, it resolves in order and is read."""
-    writer, cursor = backend.open_writer(), backend.open_reader().reader(ONE)
+    writer, cursor = backend.open_writer(), backend.open_reader().cursor(ONE)
     backend.hold()
     futures = [writer.append(ONE, record(number)) for number in range(3)]
     assert not any(future.done() for future in futures)
@@ -61,7 +61,7 @@ def test_what_is_held_back_is_neither_acknowledged_nor_readable(backend: MemoryB
 
 
 def test_closing_fails_what_is_held_back(backend: MemoryBackend) -> None:
-    """No future hangs; whether the record stands is not known, and a later release does no harm."""
+    """No future hangs; whether the record is stored is not known, and a later release does no harm."""
     writer = backend.open_writer()
     backend.hold()
     future = writer.append(ONE, record(0))
@@ -71,7 +71,7 @@ def test_closing_fails_what_is_held_back(backend: MemoryBackend) -> None:
     backend.release()
 
 
-def test_what_is_appended_while_others_are_released_comes_behind_them(backend: MemoryBackend) -> None:
+def test_what_is_appended_while_others_are_released_comes_after_them(backend: MemoryBackend) -> None:
     """Also from a callback of the first one: nothing acknowledged is unreadable, and the order stays."""
     writer = backend.open_writer()
     backend.hold()
@@ -144,7 +144,7 @@ def test_deleting_a_buffer_fails_what_waits_in_it(latency_s: float) -> None:
 
 
 def test_a_buffer_beside_another_follows_the_same_clock_and_driver() -> None:
-    """What is beside a scheduled buffer acknowledges when the driver says, without a thread."""
+    """A buffer made `beside` a scheduled one acknowledges when the driver says, without a thread."""
     later = Scheduled()
     backend = MemoryBackend(latency_s=3.0, later=later).beside("x")
     backend.create(1)
@@ -157,7 +157,7 @@ def test_a_buffer_beside_another_follows_the_same_clock_and_driver() -> None:
 def test_a_deleted_buffer_is_forked_to_its_readers(backend: MemoryBackend) -> None:
     """Made again, it has another identity."""
     reader = backend.open_reader()
-    cursor, identity = reader.reader(ONE), reader.identity(ONE)
+    cursor, identity = reader.cursor(ONE), reader.identity(ONE)
     backend.delete()
     backend.create(1)
     with pytest.raises(Forked):
@@ -171,10 +171,10 @@ def retaining(**options: Any) -> MemoryBackend:
     return backend
 
 
-def test_a_reader_behind_the_retention_is_told_and_goes_on_once_sought() -> None:
+def test_a_reader_below_the_retention_gets_an_error_and_goes_on_after_a_seek() -> None:
     """As with a broker that removes by itself: never skipped silently, and offsets are not used again."""
     backend = retaining(retention_records=3)
-    writer, cursor = backend.open_writer(), backend.open_reader().reader(ONE)
+    writer, cursor = backend.open_writer(), backend.open_reader().cursor(ONE)
     writer.append_many(ONE, records(range(5)))
     with pytest.raises(OffsetTrimmed, match="oldest still readable is 2"):
         cursor.poll(10, 2**20, 0)
@@ -208,7 +208,7 @@ def test_retention_by_age_counts_from_the_append_time() -> None:
     assert reader.offsets(ONE) == Offsets(Offset(2), Offset(2))
 
 
-def test_without_being_told_nothing_is_ever_removed() -> None:
+def test_without_a_trim_nothing_is_ever_removed() -> None:
     """Retention is off by default."""
     backend = retaining()
     backend.open_writer().append_many(ONE, records(range(5000)))
@@ -216,7 +216,7 @@ def test_without_being_told_nothing_is_ever_removed() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["append", "trim"]), st.integers(1, 9)), max_size=40))
-def test_whatever_is_trimmed_the_rest_stands_at_its_offsets(steps: list[tuple[str, int]]) -> None:
+def test_after_any_trim_the_rest_is_at_its_offsets(steps: list[tuple[str, int]]) -> None:
     """Removing a little often or much at once leaves exactly the records from the first offset on."""
     backend = retaining()
     writer, first, following = backend.open_writer(), 0, 0
@@ -234,7 +234,7 @@ def test_whatever_is_trimmed_the_rest_stands_at_its_offsets(steps: list[tuple[st
 
 
 class Scheduled:
-    """A `Later` that waits until told."""
+    """A `Later` that waits until the test releases it."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []

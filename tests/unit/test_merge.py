@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.schema import ColumnType, union
-from ingester.persist.merge import concatenated, merge
+from common.catalog import merge as merge_module
+from common.catalog.merge import concatenated, merge
+from common.values.schema import ColumnType, union
 from tests.support.records import Row, Unsigned, batch, columns, row, rows_of
 
 TIMES = [-(2**63), -(2**63) + 1, -1, 0, 1, 2**63 - 1]
@@ -30,7 +31,7 @@ PARTS = st.lists(st.lists(ROWS, min_size=1, max_size=8), min_size=1, max_size=5)
 
 
 def merged(parts: list[list[Row]], sort_key: list[str] | None = None) -> tuple[list[Row], int]:
-    """The merge's rows and how many were overwritten. Tables and batches are taken alike: here in turn."""
+    """The merge's rows and how many were overwritten. Tables and batches are accepted alike: here in turn."""
     found = union(columns(part) for part in parts)
     tags = sort_key or sorted(name for name, column in found.items() if column is ColumnType.TAG)
     given_parts: list[Any] = [
@@ -80,7 +81,7 @@ def test_any_interleaving_that_keeps_each_key_s_order_gives_the_same_bytes(
 
 
 def interleaved(rows: list[Row], rng: random.Random) -> list[Row]:
-    """Another order in which rows of one key stand as before."""
+    """Another order in which rows of one key keep theirs."""
     queues: dict[tuple[Any, ...], list[Row]] = {}
     for each in rows:
         queues.setdefault((tuple(sorted(each.tags.items())), each.time_ns), []).append(each)
@@ -98,6 +99,21 @@ def ipc(table: pa.Table) -> bytes:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
     return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("text_bytes_max", [1, 7, 1000])
+def test_much_text_comes_in_several_chunks(text_bytes_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow's strings end at 2 GiB an array: rows whose text is above a bound are the same rows, in several chunks."""
+    parts = [
+        [row(n, "ab"[n % 2], s="x" * (n % 9)) if n % 5 else row(n, "a", f=1.0) for n in range(m)] for m in (90, 99)
+    ]
+    expected = merged(parts)
+    monkeypatch.setattr(merge_module, "TEXT_BYTES_MAX", text_bytes_max)
+    assert merged(parts) == expected
+    found = union(columns(part) for part in parts)
+    chunks = merge([batch(part) for part in parts], found, ["host"]).rows.column("s").chunks
+    assert (len(chunks) > 1) == (text_bytes_max < 1000)
+    assert all(chunk.nbytes < text_bytes_max + 8 + 5 * (len(chunk) + 8) for chunk in chunks)
 
 
 def test_a_null_in_the_newer_row_keeps_the_older_value() -> None:

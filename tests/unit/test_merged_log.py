@@ -3,7 +3,7 @@
 import os
 import threading
 
-from penstock.mergedlog import MergedLog
+from penstock.cluster.merged_log import MergedLog
 
 
 def read_all(descriptor: int) -> list[str]:
@@ -11,8 +11,8 @@ def read_all(descriptor: int) -> list[str]:
         return file.read().splitlines()
 
 
-def test_lines_come_out_in_order_behind_their_names() -> None:
-    """Each line stands behind its process's name, the supervisor's own in the same form as the children's."""
+def test_lines_come_out_in_order_after_their_names() -> None:
+    """Each line is after its process's name, the supervisor's own in the same form as the children's."""
     reading, writing = os.pipe()
     log = MergedLog(["router", "ingester-0"], writing)
     log.write("router", "timestamp=1 level=info process=router event=listening")
@@ -25,21 +25,21 @@ def test_lines_come_out_in_order_behind_their_names() -> None:
     assert second.endswith(' level=info process=penstock event="router is ready"')
 
 
-def test_a_stalled_reader_holds_up_nobody_and_is_told_what_it_missed() -> None:
+def test_a_stalled_reader_delays_nobody_and_is_shown_what_it_missed() -> None:
     """With a full pipe lines are dropped; once it is read again, the rest comes in order, with the number missing."""
     reading, writing = os.pipe()
     log = MergedLog(["router"], writing, lines_max=10)
     line = "x" * 4096
     for number in range(100):
         log.write("router", f"{number} {line}")
-    taken: list[str] = []
-    reader = threading.Thread(target=lambda: taken.extend(read_all(reading)))
+    written: list[str] = []
+    reader = threading.Thread(target=lambda: written.extend(read_all(reading)))
     reader.start()
     log.close(timeout_s=30)
     os.close(writing)
     reader.join()
-    lines = [int(text.removeprefix("router   | ").split()[0]) for text in taken if text.startswith("router")]
-    dropped = [int(text.rpartition("lines=")[2]) for text in taken if text.startswith("penstock")]
+    lines = [int(text.removeprefix("router   | ").split()[0]) for text in written if text.startswith("router")]
+    dropped = [int(text.rpartition("lines=")[2]) for text in written if text.startswith("penstock")]
     assert lines == sorted(set(lines))
     assert sum(dropped) > 50
     assert len(lines) + sum(dropped) == 100

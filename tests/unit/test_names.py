@@ -1,4 +1,4 @@
-"""Path components: no name leaves its folder, meets another, or is passed over by a reader of folders."""
+"""Path components: no name leaves its folder, collides with another, or is skipped by a reader of folders."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from common.names import COMPONENT_BYTES_MAX, path_component
+from common.catalog.paths import COMPONENT_BYTES_MAX, path_component
 
 NAMES = st.text(st.characters(codec=None, exclude_categories=()), max_size=120)
 """Any text, lone surrogates included."""
 
 KIN = st.text("aAbB!-_./\\% 2e\x00é", max_size=6)
-"""Names that lie close together, so that a collision has a chance."""
+"""Names that are close together, so that a collision has a chance."""
 
 
 @given(KIN | NAMES, KIN | NAMES)

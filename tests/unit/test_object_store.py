@@ -5,17 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from common.cloudstore import CloudStore
-from common.errors import Misconfigured, Unavailable
-from common.localstore import LocalStore
-from common.objectstore import (
-    AlreadyExists,
-    NotFound,
-    ObjectStore,
-    StoredObject,
-    check_put_if_absent,
-    open_store,
-)
+from common.store.cloud import CloudStore
+from common.store.local import LocalStore
+from common.store.objects import AlreadyExists, NotFound, ObjectStore, StoredObject
+from common.store.opening import check_put_if_absent, open_store
+from common.values.errors import Misconfigured, Unavailable
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -34,9 +28,9 @@ def test_what_was_put_is_got(store: ObjectStore) -> None:
 def test_put_if_absent_never_replaces(store: ObjectStore) -> None:
     """The second raises AlreadyExists and leaves the first one's bytes."""
     store.put_if_absent("a/b", b"1")
-    with pytest.raises(AlreadyExists) as taken:
+    with pytest.raises(AlreadyExists) as existing:
         store.put_if_absent("a/b", b"2")
-    assert taken.value.path == "a/b"
+    assert existing.value.path == "a/b"
     assert store.get("a/b") == b"1"
 
 
@@ -123,7 +117,7 @@ def test_a_url_chooses_the_store(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a#b", "a?b", "50%", "a%20b", "a b", "[x"])
 def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
-    """A file URL is taken letter by letter: what --data names is where the objects lie."""
+    """A file URL is read letter by letter: the objects are where --data says."""
     open_store(f"file://{tmp_path}/{name}").put("x", b"1")
     assert (tmp_path / name / "x").read_bytes() == b"1"
 

@@ -5,10 +5,12 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.lineprotocol.point import Tags
+from common.entry import tag_values
+from common.values.ids import SequencerId
+from router.lineprotocol.point import LineError, Tags
 from router.lineprotocol.scalar import parse_series
-from router.partition import sequencer_of, series_hash
-from router.series_cache import SeriesCache
+from router.parsing.lines.series_cache import NO_SERIES, SeriesCache
+from router.parsing.partition import sequencer_of, series_hash
 
 GOLDEN: list[tuple[str, str, Tags, int, list[int]]] = [
     ("", "", (), 0xC77B3ABB6F87ACD9, [0, 1, 1, 9, 560]),
@@ -43,10 +45,13 @@ def test_the_bytes_hashed_are_those_documented() -> None:
 
 def test_the_order_of_tags_as_written_does_not_matter() -> None:
     """Two spellings of one series, tags in any order and escapes as needed, live on one sequencer."""
-    cache = SeriesCache(999)
-    one, other = cache.place("n", rb"t,a=1,b=\,,c=3"), cache.place("n", rb"t,c=3,b=\,,a=1")
-    assert one.tags == other.tags
-    assert one.sequencer == other.sequencer == sequencer_of(series_hash("n", "t", one.tags), 999)
+    series = SeriesCache(999).of("n")
+    one, other = series.numbers([rb"t,a=1,b=\,,c=3", rb"t,c=3,b=\,,a=1"], is_known).tolist()
+    assert series.family(one) is series.family(other)
+    assert series.family(one).tag_keys == ("a", "b", "c")
+    assert series.tag_values[one] == series.tag_values[other]
+    tags = (("a", "1"), ("b", ","), ("c", "3"))
+    assert series.sequencer(one) == series.sequencer(other) == sequencer_of(series_hash("n", "t", tags), 999)
 
 
 def test_tags_are_ordered_by_the_bytes_of_their_keys() -> None:
@@ -67,14 +72,59 @@ def test_different_series_hash_differently(pair: list[tuple[str, str, dict[str, 
 
 
 def test_the_cache_forgets_when_full_and_gives_the_same_answers() -> None:
-    """A bounded cache that starts anew changes nothing about where series live."""
+    """A bounded cache that is emptied changes nothing about where series live."""
     small, large = SeriesCache(999, bytes_max=2000), SeriesCache(999)
     raws = [f"t,host={number % 50}".encode() for number in range(500)]
-    assert [small.place("n", raw).sequencer for raw in raws] == [large.place("n", raw).sequencer for raw in raws]
-    assert large.place("n", raws[0]) is large.place("n", raws[50])
+    assert [placed(small, "n", raw) for raw in raws] == [placed(large, "n", raw) for raw in raws]
+    assert (len(small.of("n")), len(large.of("n"))) == (0, 50)
+
+
+@given(st.lists(st.tuples(names, st.dictionaries(names, names, max_size=3)), max_size=30))
+def test_series_are_placed_together_as_they_are_alone(series: list[tuple[str, dict[str, str]]]) -> None:
+    """However many names are placed at once, each has the family, values and sequencer of its own."""
+    raws = [raw for table, tags in series if (raw := written(table, tags)) is not None]
+    cache = SeriesCache(7).of("n")
+    for raw, number in zip(raws, cache.numbers(raws, is_known).tolist(), strict=True):
+        parsed = parse_series(raw)
+        assert cache.family(number).table == parsed.table
+        assert cache.family(number).tag_keys == tuple(key for key, _ in parsed.tags)
+        assert cache.tag_values[number] == tag_values([value for _, value in parsed.tags])
+        assert cache.sequencer(number) == sequencer_of(series_hash("n", parsed.table, parsed.tags), 7)
+
+
+def test_a_name_of_an_unknown_table_is_not_remembered() -> None:
+    """Only a table that is known, or that was checked, may take memory."""
+    series = SeriesCache(4).of("n")
+    assert series.numbers([b"t,a=b"], lambda table: False).tolist() == [NO_SERIES]
+    assert len(series) == 0
+    assert series.number(b"t,a=b", lambda table: None) == 0
+    assert series.numbers([b"t,a=b", b"t,a="], is_known).tolist() == [0, NO_SERIES]
 
 
 def test_one_raw_name_in_two_namespaces_is_two_series() -> None:
     """The cache keeps namespaces apart, as the hash does."""
     cache = SeriesCache(999)
-    assert cache.place("a", b"t").sequencer != cache.place("b", b"t").sequencer
+    assert placed(cache, "a", b"t") != placed(cache, "b", b"t")
+
+
+def placed(cache: SeriesCache, namespace: str, raw: bytes) -> SequencerId:
+    series = cache.of(namespace)
+    return series.sequencer(series.number(raw, lambda table: None))
+
+
+def written(table: str, tags: dict[str, str]) -> bytes | None:
+    """As a client writes it, where that is a series."""
+    raw = ",".join([_escaped(table), *(f"{_escaped(key)}={_escaped(value)}" for key, value in tags.items())]).encode()
+    try:
+        parse_series(raw)
+    except LineError:
+        return None
+    return raw
+
+
+def _escaped(text: str) -> str:
+    return text.replace(",", "\\,").replace(" ", "\\ ").replace("=", "\\=")
+
+
+def is_known(table: str) -> bool:
+    return True

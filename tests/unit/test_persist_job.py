@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import xxhash
 
-from common.errors import DataCorrupt, Unavailable
-from common.ids import Epoch, Offset, SequencerId
-from common.schema import DAY_NS
+from common.catalog.manifest.frontier import TIME_END
+from common.catalog.partition_key import PartitionKey
+from common.values.errors import DataCorrupt, Unavailable
+from common.values.ids import Epoch, Offset, SequencerId
+from common.values.schema import DAY_NS
+from ingester.buffer.origins import Origins
 from ingester.buffer.partition import Partition
-from ingester.partition_key import PartitionKey
 from ingester.persist.job import PersistJob, PersistResult, persist
 from tests.support.dict_store import DictStore
 from tests.support.records import DAY0_NS, Row, batch, columns, row, rows_of
@@ -25,8 +27,7 @@ def a_job(*records: list[Row], table: str = "cpu", **given: object) -> PersistJo
     day = records[0][0].time_ns // DAY_NS
     partition = Partition(PartitionKey("metrics", table, day))
     for offset, rows in enumerate(records, start=11):
-        times = [each.time_ns for each in rows]
-        partition.take(batch(rows), columns(rows), Offset(offset), 0, (min(times), max(times)))
+        partition.add(batch(rows), columns(rows), Origins.of_one(Offset(offset), 0))
     tags = sorted({tag for rows in records for each in rows for tag in each.tags})
     job = PersistJob(
         number=7,
@@ -34,6 +35,7 @@ def a_job(*records: list[Row], table: str = "cpu", **given: object) -> PersistJo
         epoch=Epoch(2),
         view=partition.cut(7),
         last_offset=Offset(99),
+        until_ns=TIME_END,
         sort_key=tuple(tags),
         file_bytes_max=10**9,
     )
@@ -79,7 +81,7 @@ def test_names_from_clients_stay_in_their_folder() -> None:
 
 
 def test_the_file_explains_itself() -> None:
-    """Metadata names namespace, table, sequencer, offsets, sort key and writer; whatever stands in a tag's name."""
+    """Metadata names namespace, table, sequencer, offsets, sort key and writer; with any characters in a tag's name."""
     store = DictStore()
     rows = [Row(DAY0_NS, {"a,b": "x", 'c"d': "y"}, {"v": 1.0})]
     persist(a_job(rows), store)
@@ -171,7 +173,7 @@ def test_a_put_whose_answer_was_lost_is_tried_again(how: str) -> None:
 
 
 def test_other_content_under_the_job_s_name_is_corrupt() -> None:
-    """No one else uses the name: what stands there was not written by this job, and is not replaced."""
+    """No one else uses the name: what is there was not written by this job, and is not replaced."""
     store = DictStore()
     store.put(NAME, b"other")
     with pytest.raises(DataCorrupt, match=NAME):

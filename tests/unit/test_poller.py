@@ -1,18 +1,21 @@
 """The poller across an outage of the write buffer: it goes on only in the stream that it followed."""
 
 import queue
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
 import structlog
 
-from common.errors import Forked, Unavailable
-from common.ids import Offset, SequencerId
-from ingester.events import Polled
-from ingester.persist.manifest_state import StreamMark
-from ingester.poller import Poller
+from common.catalog.manifest.change import StreamMark
+from common.values.errors import Forked, PenstockError, Unavailable
+from common.values.ids import Offset, SequencerId
+from ingester.core.events import Polled
+from ingester.following.followed import Followed
+from ingester.following.poller import Poller, decoded_steps
 from tests.support.records import Row, record
-from writebuffer.contract import Batch, Cursor, Offsets, Reader
+from writebuffer.contract import Batch, Cursor, Offsets, Reader, SequencedRecord
+from writebuffer.errors import BufferNotFound
 from writebuffer.memory import MemoryBackend
 from writebuffer.record import Record
 
@@ -22,13 +25,16 @@ WAIT_S = 20.0
 
 
 class Replaceable:
-    """A Reader of whatever stands in for the buffer now; between two of them it is away. One identity for all."""
+    """A Reader of the buffer as it is now; between two of them it is away. One identity for all."""
 
     def __init__(self, records: Sequence[Record]) -> None:
+        self.after_poll: list[PenstockError] = []
+        """What `offsets` raises, one after another, once records were polled."""
+        self.polled = False
         self.put(records)
 
     def put(self, records: Sequence[Record], trimmed_below: int = 0) -> None:
-        """Cursors of what stood before are Unavailable from now on."""
+        """Cursors of what was there before are Unavailable from now on."""
         backend = MemoryBackend()
         backend.create(1)
         writer = backend.open_writer()
@@ -40,13 +46,15 @@ class Replaceable:
         return [ONE]
 
     def offsets(self, sequencer: SequencerId) -> Offsets:
+        if self.polled and self.after_poll:
+            raise self.after_poll.pop(0)
         return self.now.offsets(sequencer)
 
     def identity(self, sequencer: SequencerId) -> str:
         return IDENTITY
 
-    def reader(self, sequencer: SequencerId) -> Cursor:
-        return _Cursor(self, self.now.reader(sequencer))
+    def cursor(self, sequencer: SequencerId) -> Cursor:
+        return _Cursor(self, self.now.cursor(sequencer))
 
     def close(self) -> None: ...
 
@@ -62,69 +70,114 @@ class _Cursor:
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
         if self._stream.now is not self._opened:
             raise Unavailable("the server went away")
-        return self._cursor.poll(max_records, max_bytes, min(timeout_s, 0.01))
+        batch = self._cursor.poll(max_records, max_bytes, min(timeout_s, 0.01))
+        self._stream.polled = self._stream.polled or bool(batch.records)
+        return batch
 
 
-class Followed:
+class Following:
     """What a poller on `stream` delivers, from its first record on."""
 
     def __init__(self, stream: Replaceable) -> None:
         self._outcomes: queue.SimpleQueue[Polled | BaseException] = queue.SimpleQueue()
         put: Callable[[Polled | BaseException], None] = self._outcomes.put
-        self.poller = Poller(stream, ONE, Offset(0), StreamMark(IDENTITY), put, put, structlog.get_logger())
+        self.poller = Poller(
+            stream, ONE, Followed(ONE, Offset(0), StreamMark(IDENTITY)), put, put, structlog.get_logger()
+        )
         self.poller.start()
 
     def read(self, count: int) -> list[tuple[int, int]]:
         """(offset, producer sequence) of the next `count` records. Raises what ended the poller."""
         found: list[tuple[int, int]] = []
+        deadline_s = time.monotonic() + WAIT_S
         while len(found) < count:
+            assert time.monotonic() < deadline_s, f"only {found} of {count} records"
             outcome = self._outcomes.get(timeout=WAIT_S)
             if isinstance(outcome, BaseException):
                 raise outcome
-            self.poller.taken()
+            self.poller.applied()
             found += [(one.offset, one.producer_sequence) for one in outcome.records]
         return found
 
 
-def test_it_goes_on_behind_the_last_record_when_the_buffer_is_back() -> None:
+def test_it_goes_on_after_the_last_record_when_the_buffer_is_back() -> None:
     """The same records and two more: those two, once each."""
     stream = Replaceable(numbered(range(3)))
-    followed = Followed(stream)
-    assert followed.read(3) == [(0, 0), (1, 1), (2, 2)]
+    following = Following(stream)
+    assert following.read(3) == [(0, 0), (1, 1), (2, 2)]
     stream.put(numbered(range(5)))
-    assert followed.read(2) == [(3, 3), (4, 4)]
-    followed.poller.stop()
+    assert following.read(2) == [(3, 3), (4, 4)]
+    following.poller.stop()
 
 
-def test_a_tail_that_was_lost_and_written_anew_is_forked() -> None:
+def test_a_tail_that_was_lost_and_written_again_is_forked() -> None:
     """The buffer came back without 1 and 2, and new records took their offsets and more: none may be skipped."""
     stream = Replaceable(numbered(range(3)))
-    followed = Followed(stream)
-    followed.read(3)
+    following = Following(stream)
+    following.read(3)
     stream.put(numbered([0, 11, 12, 13, 14]))
     with pytest.raises(Forked, match="the record at 2 is another one"):
-        followed.read(1)
+        following.read(1)
 
 
 def test_a_tail_that_was_lost_is_forked() -> None:
     """The buffer came back with fewer records than were read from it."""
     stream = Replaceable(numbered(range(3)))
-    followed = Followed(stream)
-    followed.read(3)
+    following = Following(stream)
+    following.read(3)
     stream.put(numbered(range(2)))
     with pytest.raises(Forked, match="its next offset is 2"):
-        followed.read(1)
+        following.read(1)
 
 
 def test_the_last_record_may_have_been_trimmed_meanwhile() -> None:
     """What can no longer be compared is no fork."""
     stream = Replaceable(numbered(range(3)))
-    followed = Followed(stream)
-    followed.read(3)
+    following = Following(stream)
+    following.read(3)
     stream.put(numbered(range(4)), trimmed_below=3)
-    assert followed.read(1) == [(3, 3)]
-    followed.poller.stop()
+    assert following.read(1) == [(3, 3)]
+    following.poller.stop()
+
+
+def test_a_buffer_that_goes_away_after_a_poll_skips_no_record() -> None:
+    """What was polled and not delivered is polled again."""
+    stream = Replaceable(numbered(range(3)))
+    stream.after_poll = [Unavailable("away"), Unavailable("away")]
+    following = Following(stream)
+    assert following.read(3) == [(0, 0), (1, 1), (2, 2)]
+    following.poller.stop()
+
+
+def test_a_buffer_that_is_lost_after_a_poll_has_its_last_records_delivered() -> None:
+    """They were durable, and are nowhere else any more."""
+    stream = Replaceable(numbered(range(3)))
+    stream.after_poll = [Forked("deleted")]
+    following = Following(stream)
+    assert following.read(3) == [(0, 0), (1, 1), (2, 2)]
+    with pytest.raises(Forked, match="deleted"):
+        following.read(1)
+
+
+def test_a_buffer_that_does_not_exist_any_more_is_forked() -> None:
+    """Under any error of the backend: no other call would help."""
+    stream = Replaceable(numbered(range(1)))
+    stream.after_poll = [BufferNotFound("nothing at memory:")]
+    following = Following(stream)
+    following.read(1)
+    with pytest.raises(Forked, match="sequencer 0: the write buffer is gone: nothing at memory:"):
+        following.read(1)
 
 
 def numbered(sequences: Sequence[int]) -> list[Record]:
     return [record({"cpu": [Row(number, {}, {"value": 1.0})]}, sequence=number) for number in sequences]
+
+
+def test_records_that_decode_to_much_come_in_several_steps() -> None:
+    """Each at most the bound and one record more, none caught up but the last; no record is lost or repeated."""
+    records = [SequencedRecord(Offset(2 * n), record({"cpu": [Row(n, {}, {"s": "x" * 10_000})]})) for n in range(10)]
+    assert sum(len(each.record) for each in records) < 20_000
+    steps = list(decoded_steps(records, Offset(30), True, bytes_max=25_000))
+    assert [[each.offset for each in step.records] for step in steps] == [[0, 2, 4], [6, 8, 10], [12, 14, 16], [18]]
+    assert [(step.next_offset, step.caught_up) for step in steps] == [(5, False), (11, False), (17, False), (30, True)]
+    assert list(decoded_steps([], Offset(7), True)) == [Polled((), Offset(7), True)]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from common.config import IngesterConfig, RouterConfig
-from common.errors import Misconfigured
-from penstock import ports
+from common.values.config import IngesterConfig, RouterConfig
+from common.values.errors import Misconfigured
 from penstock.cli import cli
+from penstock.cluster import ports
 from tests.support.ports import free_ports
 
 
@@ -30,10 +30,12 @@ def test_a_port_asked_for_twice_names_both_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--write-buffer", "kafka://x"], ["--host", "nosuch.invalid"]], ids=["write buffer", "host"]
+    "wrong",
+    [["--write-buffer", "kafka://x"], ["--store", "foo://x"], ["--host", "nosuch.invalid"]],
+    ids=["write buffer", "store", "host"],
 )
 def test_what_is_refused_leaves_no_folder(wrong: list[str], tmp_path: Path) -> None:
-    """A new folder is made once nothing speaks against it, and the reason is told once."""
+    """A new folder is made once nothing is wrong with the settings, and the reason is reported once."""
     result = CliRunner().invoke(cli, ["up", "--data", str(tmp_path / "new"), *wrong])
     assert result.exit_code == 2
     assert result.stderr.startswith("penstock: error: ")

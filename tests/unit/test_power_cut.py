@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Forked, Unavailable
-from common.ids import SequencerId
-from common.objectstore import open_store
-from ingester.persist.manifest_state import Instance
-from ingester.start import claim
+from common.catalog.manifest.change import Instance
+from common.store.opening import open_store
+from common.values.errors import Forked, Unavailable
+from common.values.ids import SequencerId
+from ingester.following.claim import claim
 from tests.support.golden_folder import ingest
 from tests.support.records import record, row
 from writebuffer.connect import connect

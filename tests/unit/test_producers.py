@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingester.producers import EXPIRY_NS, RANGES_MAX, Producers
+from common.catalog.manifest.producers import EXPIRY_NS, RANGES_MAX, Producers
 
 A, B = b"a" * 16, b"b" * 16
 

@@ -4,34 +4,38 @@ from dataclasses import replace
 
 import pytest
 
-from common.errors import Forked
-from common.ids import Epoch, ManifestNumber, Offset, SequencerId
-from ingester.persist.manifest_state import Accounts, Gap, Instance, ManifestState, StreamMark
-from ingester.recovery import Start, Stream, claim_change, start
+from common.catalog.manifest.change import Accounts, AsOf, Gap, Instance, StreamMark
+from common.catalog.manifest.state import ManifestState
+from common.values.errors import Forked
+from common.values.ids import Epoch, ManifestNumber, Offset, SequencerId
+from ingester.following.recovery import Start, claim_change, start
 from tests.unit.test_producers import table
 from writebuffer.contract import Offsets
 from writebuffer.errors import OffsetTrimmed
+from writebuffer.same_stream import FoundStream
 
 EMPTY = ManifestState(SequencerId(3))
 KNOWN = replace(
     EMPTY,
     number=ManifestNumber(7),
     epoch=Epoch(2),
-    replay_offset=Offset(100),
-    log_time_ns=5,
-    stream=StreamMark("one", Offset(99), 1234),
-    producers=table([(b"a" * 16, 1)]),
-    accounts=Accounts(stored=9),
+    as_of=AsOf(
+        replay_offset=Offset(100),
+        log_time_ns=5,
+        stream=StreamMark("one", Offset(99), 1234),
+        producers=table([(b"a" * 16, 1)]),
+        accounts=Accounts(stored=9),
+    ),
 )
 
 
-def stream(first: int, next_offset: int, identity: str = "one", checksum: int | None = 1234) -> Stream:
-    return Stream(identity, Offsets(Offset(first), Offset(next_offset)), checksum)
+def stream(first: int, next_offset: int, identity: str = "one", checksum: int | None = 1234) -> FoundStream:
+    return FoundStream(identity, Offsets(Offset(first), Offset(next_offset)), checksum)
 
 
 @pytest.mark.parametrize("first", [0, 42])
 def test_without_a_manifest_it_starts_at_the_first_offset_there_is(first: int) -> None:
-    """Whatever was trimmed before was never this store's."""
+    """What was trimmed before was never this store's."""
     assert start(EMPTY, stream(first, 50, checksum=None), accept_loss=False) == Start(Offset(first))
 
 
@@ -45,7 +49,7 @@ def test_without_a_manifest_it_starts_at_the_first_offset_there_is(first: int) -
     ],
     ids=["in the middle", "trimmed up to it", "at the end", "trimmed whole"],
 )
-def test_it_starts_at_the_replay_offset(found: Stream) -> None:
+def test_it_starts_at_the_replay_offset(found: FoundStream) -> None:
     """Where it is still readable, the remembered record included or trimmed."""
     assert start(KNOWN, found, accept_loss=False) == Start(Offset(100))
 
@@ -65,29 +69,29 @@ def test_a_loss_that_was_accepted_is_on_record() -> None:
     begin = start(KNOWN, found, accept_loss=True)
     assert begin == Start(Offset(130), Gap(Offset(100), Offset(130)))
     change = claim_change(KNOWN, begin, found, Instance("me"))
-    assert (change.replay_offset, change.gaps) == (130, (Gap(Offset(100), Offset(130)),))
-    assert change.stream == StreamMark("one")
+    assert (change.as_of.replay_offset, change.gaps) == (130, (Gap(Offset(100), Offset(130)),))
+    assert change.as_of.stream == StreamMark("one")
 
 
 @pytest.mark.parametrize(
     ("found", "difference"),
     [
-        (stream(0, 200, identity="two"), "its identity is two, the manifest followed one"),
-        (stream(0, 99), "next offset 99 is below the replay offset 100"),
-        (stream(0, 200, checksum=1235), "the record at 99 is not the one"),
+        (stream(0, 200, identity="two"), "its identity is two, the stream followed was one"),
+        (stream(0, 99), "next offset is 99, the stream was followed up to 100"),
+        (stream(0, 200, checksum=1235), "the record at 99 is another one"),
     ],
     ids=["identity", "shorter", "another record"],
 )
 @pytest.mark.parametrize("accept_loss", [False, True])
-def test_another_stream_stops_it(found: Stream, difference: str, accept_loss: bool) -> None:
-    """Made anew, rolled back or rewritten: no option makes that this store's stream."""
+def test_another_stream_stops_it(found: FoundStream, difference: str, accept_loss: bool) -> None:
+    """Recreated, rolled back or rewritten: no option makes that this store's stream."""
     with pytest.raises(Forked, match=difference):
         start(KNOWN, found, accept_loss)
 
 
 def test_a_record_that_could_not_be_compared_is_no_fork() -> None:
     """The remembered record may be trimmed, or there may be none yet."""
-    fresh = replace(KNOWN, stream=StreamMark("one"))
+    fresh = replace(KNOWN, as_of=replace(KNOWN.as_of, stream=StreamMark("one")))
     assert start(fresh, stream(0, 200, checksum=None), accept_loss=False) == Start(Offset(100))
 
 
@@ -104,4 +108,4 @@ def test_the_first_claim_names_the_stream() -> None:
     """From the first record on a store knows the one stream it is filled from."""
     found = stream(42, 50, identity="new", checksum=None)
     change = claim_change(EMPTY, start(EMPTY, found, accept_loss=False), found, Instance("me"))
-    assert (change.replay_offset, change.stream, change.gaps) == (42, StreamMark("new"), ())
+    assert (change.as_of.replay_offset, change.as_of.stream, change.gaps) == (42, StreamMark("new"), ())

@@ -26,7 +26,7 @@ def test_servers_that_keep_a_record_alike_are_said_once() -> None:
 
 
 def test_each_that_keeps_it_otherwise_is_said_and_the_weakest_first() -> None:
-    """Whatever the order of the sequencers: a record is as safe as its own server makes it."""
+    """In any order of the sequencers: a record is as safe as its own server makes it."""
     lazy = replace(SYNCED, server="redis b:1", appendfsync="everysec")
     none = replace(SYNCED, server="redis c:1", appendonly=False, appendfsync="no")
     for servers in ([SYNCED, lazy, none], [none, SYNCED, lazy], [lazy, none, SYNCED]):

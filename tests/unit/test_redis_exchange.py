@@ -1,23 +1,23 @@
-"""What the answers to a batch mean for it: it stands, is put off, or fails; with and without replicas."""
+"""What the answers to a batch mean for it: it is stored, put off, or failed; with and without replicas."""
 
 from typing import Any
 
 import pytest
 
-from common.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable
-from common.ids import Offset, SequencerId
-from writebuffer.redis.exchange import Answer, Exchange, NotDurable, PutOff, Stands
+from common.values.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable
+from common.values.ids import Offset, SequencerId
+from writebuffer.redis.exchange import Answer, Exchange, NotDurable, PutOff, Stored
 from writebuffer.redis.history import History
 from writebuffer.redis.keys import Keys
 from writebuffer.redis.link import Lost, NoScript, NotServing, Refused
-from writebuffer.redis.stream import Stream
+from writebuffer.redis.stream import RedisStream
 
-STREAM = Stream(SequencerId(0), Keys.of("penstock", SequencerId(0)), b"one", "redis://host")
+STREAM = RedisStream(SequencerId(0), Keys.of("penstock", SequencerId(0)), b"one", "redis://host")
 AWAY = NotServing("a replica")
 
 
 class Answers:
-    """A Link that answers with these, one after the other; all must be taken, or the next batch would get them."""
+    """A Link that answers with these, one after the other; all must be read, or the next batch would get them."""
 
     def __init__(self, *answers: Any) -> None:
         self.left = list(answers)
@@ -37,8 +37,8 @@ def received(link: Answers, replicas: int = 0) -> Answer:
 @pytest.mark.parametrize(
     ("answers", "replicas", "meaning"),
     [
-        (([7, 5, 2],), 0, Stands(7, [(5, 2)])),
-        (([7, 5, 2, 1, 1], 2), 1, Stands(7, [(5, 2), (1, 1)])),
+        (([7, 5, 2],), 0, Stored(7, [(5, 2)])),
+        (([7, 5, 2, 1, 1], 2), 1, Stored(7, [(5, 2), (1, 1)])),
         (([7, 5, 2], 1), 2, NotDurable("the record reached 1 of 2 replicas in 2 s", "unknown")),
         ((AWAY, DataCorrupt("ERR WAIT cannot be used with replica instances")), 1, PutOff(AWAY)),
         ((NoScript(), 0), 1, PutOff(None)),
@@ -48,7 +48,7 @@ def received(link: Answers, replicas: int = 0) -> Answer:
     ],
 )
 def test_each_answer_has_its_meaning(answers: tuple[Any, ...], replicas: int, meaning: Answer) -> None:
-    """Refused ones say nothing about what may stand from before; both answers are taken, whatever the first says."""
+    """Refused ones say nothing about what may be stored from before; both answers are read, also after a refusal."""
     link = Answers(*answers)
     assert received(link, replicas) == meaning
     assert link.left == []
@@ -58,7 +58,7 @@ def test_each_answer_has_its_meaning(answers: tuple[Any, ...], replicas: int, me
     "answers", [([7, 5, 2], DataCorrupt("WAIT is refused")), (Refused("FORGOTTEN", "4000"), DataCorrupt("the same"))]
 )
 def test_what_cannot_be_known_is_unknown(answers: tuple[Any, ...]) -> None:
-    """Whether replicas have it where they cannot be waited for, and whether it stands where that is forgotten."""
+    """Whether replicas have it where they cannot be waited for, and whether it is stored where that is forgotten."""
     meaning = received(Answers(*answers), replicas=1)
     assert isinstance(meaning, NotDurable)
     assert meaning.written == "unknown"

@@ -1,4 +1,4 @@
-"""What a Redis writer compares after a reconnect, and when its pauses and log lines begin anew."""
+"""What a Redis writer compares after a reconnect, and when its pauses and log lines start over."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,27 +6,27 @@ from typing import Any
 import pytest
 from structlog.testing import CapturingLogger
 
-from common.errors import Forked
-from common.ids import Offset, SequencerId
+from common.values.errors import Forked
+from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import record, records
 from writebuffer.record import Record
 from writebuffer.redis.history import History
 from writebuffer.redis.keys import Keys
 from writebuffer.redis.link import Lost, NotServing
 from writebuffer.redis.reconnecting import PAUSE_FIRST_S, PAUSE_MAX_S, Reconnecting
-from writebuffer.redis.stream import Stream
+from writebuffer.redis.stream import RedisStream
 
-STREAM = Stream(SequencerId(0), Keys.of("penstock", SequencerId(0)), b"one", "redis://host")
+STREAM = RedisStream(SequencerId(0), Keys.of("penstock", SequencerId(0)), b"one", "redis://host")
 
 
 class Server:
-    """A Link to what stands somewhere: an identity, a next offset and records by offset."""
+    """A Link to a server's content: an identity, a next offset and records by offset."""
 
     server = "redis host:1"
 
-    def __init__(self, next_offset: int, stands: dict[int, Record], identity: bytes = b"one") -> None:
+    def __init__(self, next_offset: int, stored: dict[int, Record], identity: bytes = b"one") -> None:
         self._next_offset = next_offset
-        self._stands = stands
+        self._stored = stored
         self._identity = identity
         self.closed = False
 
@@ -34,7 +34,7 @@ class Server:
         if command[0] == b"HMGET":
             return [self._identity, b"%d" % self._next_offset]
         if command[0] == b"XRANGE":
-            one = self._stands.get(int(command[2][2:]) - 1)
+            one = self._stored.get(int(command[2][2:]) - 1)
             return [] if one is None else [[command[2], [b"r", one.to_bytes()]]]
         return b"OK"
 
@@ -43,7 +43,7 @@ class Server:
 
 
 def known() -> History:
-    """Records 10..13 stand at 0..3, and 11 was sent once more."""
+    """Records 10..13 are at 0..3, and 11 was sent once more."""
     history = History(STREAM, Offset(0))
     history.learned(4, [(0, 4)], records(range(10, 14)))
     history.learned(4, [(1, 1)], records([11]))
@@ -54,12 +54,12 @@ def known() -> History:
     "server",
     [
         Server(4, {3: record(13)}),
-        Server(9, {3: record(13, 500, time_ns=7)}),  # the first one's bytes stand
+        Server(9, {3: record(13, 500, time_ns=7)}),  # the first one's bytes are stored
         Server(4, {}),  # trimmed
     ],
 )
 def test_a_stream_that_holds_what_was_acknowledged_is_the_same(server: Server) -> None:
-    """Whatever was appended or trimmed meanwhile."""
+    """After any appends or trims meanwhile."""
     known().check(server)  # type: ignore[arg-type]
 
 
@@ -78,7 +78,7 @@ def test_a_stream_that_lost_what_was_acknowledged_is_forked(server: Server, why:
 
 
 def test_the_newest_record_of_a_mixed_batch_is_the_one_with_the_greatest_offset() -> None:
-    """Though repeats of older ones came behind it."""
+    """Though repeats of older ones came after it."""
     history = known()
     history.learned(6, [(4, 2), (0, 1)], records([20, 21, 10]))
     history.check(Server(6, {5: record(21), 0: record(10)}))  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ def test_pauses_grow_until_a_batch_gets_through() -> None:
 
 
 def test_a_connection_to_another_history_is_closed_and_not_kept() -> None:
-    """Forked comes out, and the next attempt asks anew."""
+    """Forked comes out, and the next attempt asks again."""
     other = Server(0, {}, b"other")
     connection, _ = reconnecting(lambda: other)
     connection.lost(Lost("gone"))

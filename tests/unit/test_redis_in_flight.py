@@ -6,8 +6,8 @@ from collections import deque
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import Unavailable
-from common.ids import Offset
+from common.values.errors import Unavailable
+from common.values.ids import Offset
 from tests.support.buffer_records import numbers, records
 from writebuffer.redis import in_flight
 from writebuffer.redis.in_flight import Append, Batch, InFlight, Stretch
@@ -22,9 +22,9 @@ class Stream:
         self.offsets: dict[int, int] = {}
 
     def append(self, batch: Batch) -> list[Stretch] | None:
-        """None: the batch that must stand before it does not."""
-        before = int.from_bytes(batch.behind[16:], "big")
-        if batch.behind and before not in self.offsets:
+        """None: the batch that must be stored before it is not."""
+        before = int.from_bytes(batch.after[16:], "big")
+        if batch.after and before not in self.offsets:
             return None
         return [(self.offsets.setdefault(number, len(self.offsets)), 1) for number in numbers(batch.records)]
 
@@ -71,7 +71,7 @@ class Sender:
                 self.under_way.put_off()
             else:
                 placed = batch.placed(stretches)
-                self.under_way.answered([one for one, offset, count in placed if one.stands(offset, count)])
+                self.under_way.answered([one for one, offset, count in placed if one.mark_durable(offset, count)])
         self.under_way.send_again()
 
     def put_off(self) -> None:
@@ -100,7 +100,7 @@ class Sender:
 
     def fail(self, failed: in_flight.Failed) -> None:
         for append, written in failed:
-            append.fails(Unavailable("failed", written=written))
+            append.fail(Unavailable("failed", written=written))
 
 
 steps = st.one_of(
@@ -118,8 +118,8 @@ steps = st.one_of(
 
 @settings(max_examples=400)
 @given(st.lists(steps, max_size=40))
-def test_whatever_happens_each_append_resolves_once_in_order_and_tells_the_truth(steps: list[tuple]) -> None:  # type: ignore[type-arg]
-    """Those that succeed resolve and stand in the order of the calls; where `written` is no, nothing of it stands."""
+def test_after_any_events_each_append_resolves_once_in_order_and_truthfully(steps: list[tuple]) -> None:  # type: ignore[type-arg]
+    """Those that succeed resolve and are stored in the order of the calls; where `written` is no, nothing is stored."""
     sender = Sender()
     for name, *arguments in steps:
         getattr(sender, name)(*arguments)
@@ -127,9 +127,9 @@ def test_whatever_happens_each_append_resolves_once_in_order_and_tells_the_truth
         sender.send()
         sender.answer()
     assert sorted(map(id, sender.resolved)) == sorted(map(id, sender.appends))
-    stood = [one for one in sender.resolved if one.future.exception() is None]
-    assert stood == [one for one in sender.appends if one in stood]
-    assert stood == sorted(stood, key=lambda one: one.future.result().first.offset)
+    stored = [one for one in sender.resolved if one.future.exception() is None]
+    assert stored == [one for one in sender.appends if one in stored]
+    assert stored == sorted(stored, key=lambda one: one.future.result().first.offset)
     offsets = sender.stream.offsets
     for append, kept in sender.numbers.items():
         error = append.future.exception()
@@ -148,16 +148,16 @@ def test_a_batch_names_the_last_record_of_the_one_ahead_while_that_is_not_answer
         sender.add()
         batch = sender.send()
         assert batch
-        assert int.from_bytes(batch.behind[16:], "big") == number
+        assert int.from_bytes(batch.after[16:], "big") == number
         batches.append(batch)
     sender.add()
-    assert batches[0].behind == b""
+    assert batches[0].after == b""
     assert sender.send() is None
     for _ in batches:
         sender.answer()
     last = sender.send()
     assert last is not None
-    assert last.behind == b""
+    assert last.after == b""
 
 
 def test_what_is_put_off_waits_for_what_is_in_flight_and_keeps_its_place() -> None:
@@ -178,7 +178,7 @@ def test_what_is_put_off_waits_for_what_is_in_flight_and_keeps_its_place() -> No
 
 
 def test_what_was_put_off_is_not_lost_with_the_connection() -> None:
-    """It goes back to the queue, before what was in flight behind it, and without a doubt."""
+    """It goes back to the queue, before what was in flight after it, and without a doubt."""
     sender = Sender()
     for _ in range(2):
         sender.add()
@@ -192,7 +192,7 @@ def test_what_was_put_off_is_not_lost_with_the_connection() -> None:
 
 
 def test_only_what_was_never_sent_or_was_refused_is_surely_not_written() -> None:
-    """In flight, and after a lost connection, it may stand; the doubt reaches back to what was known then."""
+    """In flight, and after a lost connection, it may be stored; the doubt reaches back to what was known then."""
     sender = Sender()
     sent, queued = sender.add(), sender.add()
     sender.send()
@@ -203,7 +203,7 @@ def test_only_what_was_never_sent_or_was_refused_is_surely_not_written() -> None
     again = sender.send()
     assert again is not None
     assert again.doubt == 7
-    assert again.behind == b""
+    assert again.after == b""
 
 
 def test_what_expired_is_sent_no_more() -> None:
@@ -223,7 +223,7 @@ def test_what_expired_is_sent_no_more() -> None:
 
 
 def test_a_large_append_leaves_in_several_batches_and_resolves_with_the_last() -> None:
-    """Records behind each other make one stretch, over the edges of batches too."""
+    """Records one after the other make one stretch, over the edges of batches too."""
     sender = Sender()
     append = sender.add(in_flight.BATCH_RECORDS_MAX + 1)
     first, second = sender.send(), sender.send()

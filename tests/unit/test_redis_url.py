@@ -2,9 +2,10 @@
 
 import pytest
 
-from common.errors import Misconfigured
+from common.values.addresses import Address
+from common.values.errors import Misconfigured
 from writebuffer.redis import RedisBackend
-from writebuffer.redis.url import Address, parse
+from writebuffer.redis.url import parse
 
 
 def test_a_short_url_has_the_documented_defaults() -> None:
@@ -38,12 +39,12 @@ def test_each_scheme_has_its_place() -> None:
     [
         ("redis:/host", "two slashes"),
         ("redis:host", "two slashes"),
-        ("redis://", "where a host"),
+        ("redis://", "where there must be a host"),
         ("redis://a,b/0", "several hosts"),
-        ("redis://host:port", "where a host"),
+        ("redis://host:port", "where there must be a host"),
         ("redis://host:70000", "port 70000"),
         ("redis://host/x", "database 'x'"),
-        ("redis://host/0/1", "'1' behind the database"),
+        ("redis://host/0/1", "'1' after the database"),
         ("redis://host?stram=x", "unknown option 'stram' .did you mean stream"),
         ("redis://host?stream=a&stream=b", "names an option twice"),
         ("redis://host?stream", "cannot be read"),

@@ -1,7 +1,9 @@
 """Replay as a dry run: the counts a reader of the log would find, and nothing changed."""
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,13 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.catalog.manifest import manifest
+from common.catalog.partition_key import PartitionKey
 from common.entry import Entry
-from common.ids import Offset, SequencerId
-from common.objectstore import run
-from common.schema import DAY_NS
-from ingester.decode import Decoded
-from ingester.partition_key import PartitionKey
-from ingester.persist import manifest
+from common.store.objects import run
+from common.values.ids import Offset, SequencerId
+from common.values.schema import DAY_NS
+from ingester.following.decode import Decoded
 from ingester.replay import ReplayReport, dry_run
 from penstock.cli import cli
 from tests.support.ingester_rig import IngesterRig
@@ -42,7 +44,7 @@ def buffer_of(rig: IngesterRig) -> MemoryBackend:
 def report_of(rig: IngesterRig, reader: Reader, first: int = 0, end: int | None = None) -> ReplayReport:
     state = run(manifest.load(SEQUENCER), rig.store)
     passed: list[int] = []
-    report = dry_run(reader, state, Offset(first), None if end is None else Offset(end), passed.append)
+    report = dry_run(reader, state, rig.store, Offset(first), None if end is None else Offset(end), passed.append)
     assert sum(passed) == report.next_offset - first
     return report
 
@@ -77,7 +79,7 @@ def test_the_counts_are_those_of_the_log() -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_repeat_of_a_persisted_record_is_a_duplicate_wherever_the_range_begins(first: int) -> None:
-    """From the replay offset on the manifest knows what stood below, as the ingester does."""
+    """From the replay offset on the manifest knows what was below, as the ingester does."""
     rig = IngesterRig()
     rig.append({"cpu": [row(DAY0_NS + n, "a", v=1.0) for n in range(3)]})
     rig.poll()
@@ -130,6 +132,61 @@ def test_the_counts_are_a_model_s(steps: list[str], start: int) -> None:
     assert report.rows_missing == report.rows - durable - duplicate - dead
 
 
+def delete(objects: dict[str, bytes], path: str) -> None:
+    del objects[path]
+
+
+def cut_short(objects: dict[str, bytes], path: str) -> None:
+    objects[path] = objects[path][:-1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "difference"), [(delete, "it is missing"), (cut_short, r"it has \d+ bytes, \d+ were")]
+)
+def test_rows_of_a_file_that_is_not_as_written_are_not_durable(
+    damage: Callable[[dict[str, bytes], str], None], difference: str
+) -> None:
+    """They are lost, and the file is named; rows of other files of the same partition and table are durable."""
+    rig = IngesterRig()
+    for first in (0, 3):
+        rig.append({"cpu": [row(DAY0_NS + first + n, "a", v=1.0) for n in range(3)], "mem": [row(DAY0_NS, "a", v=1.0)]})
+        rig.poll()
+        rig.go_cold()
+    files = [file for file in rig.core.state.files.values() if file.partition.table_id.table == "cpu"]
+    assert len(files) == 2
+    whole = report_of(rig, buffer_of(rig).open_reader())
+    assert (whole.rows_durable, whole.rows_lost, whole.files, whole.files_lost) == (8, 0, 4, {})
+    damage(rig.store.objects, files[0].path)
+    report = report_of(rig, buffer_of(rig).open_reader())
+    assert (report.rows_durable, report.rows_lost, report.rows_missing) == (5, 3, 0)
+    assert report.files_lost.keys() == {files[0].path}
+    assert re.match(difference, report.files_lost[files[0].path])
+
+
+def test_a_file_that_a_listing_does_not_show_yet_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listings may lag; the object itself decides."""
+    rig = a_rig()
+    monkeypatch.setattr(type(rig.store), "list", lambda self, prefix: iter(()))
+    report = report_of(rig, buffer_of(rig).open_reader())
+    assert (report.rows_durable, report.rows_lost, report.files_lost) == (3, 0, {})
+
+
+def test_the_command_names_a_lost_file_and_ends_with_5(tmp_path: Path) -> None:
+    """A script learns that not all is there; the text has the path."""
+    folder = tmp_path / "data"
+    shutil.copytree(GOLDEN, folder)
+    lost = next(path for path in sorted((folder / "store" / "data").rglob("000-*.parquet")))
+    lost.unlink()
+    asked = ["replay", "--data", str(folder), "--sequencer", "0", "--from-offset", "0", "--dry-run"]
+    text, document = CliRunner().invoke(cli, asked), CliRunner().invoke(cli, [*asked, "--json"])
+    assert (text.exit_code, document.exit_code) == (5, 5), text.output
+    name = str(lost.relative_to(folder / "store"))
+    report = json.loads(document.stdout)
+    assert report["files_lost"] == {name: "it is missing"}
+    assert report["rows_lost"] > 0
+    assert f"\n  {name}: it is missing" in text.stdout
+
+
 def test_nothing_is_changed() -> None:
     """Store and buffer hold the same bytes before and after."""
     rig = a_rig()
@@ -140,11 +197,11 @@ def test_nothing_is_changed() -> None:
     report_of(rig, reader)
     assert rig.store.objects == before
     assert reader.offsets(SEQUENCER) == offsets
-    cursor = reader.reader(SEQUENCER)
+    cursor = reader.cursor(SEQUENCER)
     assert [each.record for each in cursor.poll(100, 10**9, 1.0).records] == [each.record.record for each in rig.log]
 
 
-def test_it_stops_where_it_is_told() -> None:
+def test_it_stops_at_the_given_offset() -> None:
     """to_offset is not read; beyond the end it is the end."""
     rig = a_rig()
     reader = buffer_of(rig).open_reader()
@@ -165,8 +222,18 @@ def test_an_offset_that_is_not_there_is_an_error() -> None:
         report_of(rig, reader, 0)
 
 
+def test_the_command_names_the_flag_of_an_offset_that_is_not_there(tmp_path: Path) -> None:
+    """Exit code 2, and what may be given."""
+    folder = tmp_path / "data"
+    shutil.copytree(GOLDEN, folder)
+    asked = ["replay", "--data", str(folder), "--sequencer", "0", "--from-offset", "99", "--dry-run"]
+    result = CliRunner().invoke(cli, asked)
+    assert result.exit_code == 2
+    assert "--from-offset 99 is past next offset 3 of sequencer 0: give that, or a lower one" in result.stderr
+
+
 @pytest.mark.parametrize(("until", "records"), [([], 3), (["--to-offset", "0"], 0), (["--to-offset", "2"], 2)])
-def test_the_command_reads_to_the_offset_it_is_told(tmp_path: Path, until: list[str], records: int) -> None:
+def test_the_command_reads_to_the_offset_given(tmp_path: Path, until: list[str], records: int) -> None:
     """0 is an offset like any other; without one it reads to the end."""
     folder = tmp_path / "data"
     shutil.copytree(GOLDEN, folder)

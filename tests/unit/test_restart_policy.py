@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.clock import FakeClock
-from penstock.restart import (
+from common.values.clock import FakeClock
+from penstock.cluster.restart import (
     DELAY_S,
     DELAY_S_MAX,
     HEALTHY_S,
@@ -50,7 +50,7 @@ def test_a_refused_configuration_is_given_up_at_once() -> None:
 
 
 def test_a_refusal_of_a_child_that_was_ready_is_tried_a_few_times() -> None:
-    """A port that is taken for a moment does not stop a cluster that ran; one that stays taken does."""
+    """A port that is in use for a moment does not stop a cluster that ran; one that stays in use does."""
     clock = FakeClock()
     policy = RestartPolicy(clock)
     policy.started()
@@ -82,7 +82,7 @@ def test_exit_code_2_of_a_child_that_ran_a_while_is_a_failure_like_others() -> N
 
 @given(st.lists(st.tuples(st.floats(0, 200), st.sampled_from([-9, 0, 1, 3, 4, 5]))))
 def test_what_is_no_refusal_is_always_started_again_within_the_cap(lives: list[tuple[float, int]]) -> None:
-    """Whatever happens to a child but a refused configuration, it comes back, after DELAY_S to DELAY_S_MAX."""
+    """After any end but a refused configuration a child comes back, after DELAY_S to DELAY_S_MAX."""
     clock = FakeClock()
     policy = RestartPolicy(clock)
     for seconds, code in lives:

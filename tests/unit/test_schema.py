@@ -1,13 +1,13 @@
-"""Tables and columns: the Arrow schema says everything, and fingerprints tell columns apart."""
+"""Tables and columns: the Arrow schema says everything, and fingerprints distinguish columns."""
 
 import pyarrow as pa
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from common import schema
-from common.errors import DataCorrupt
-from common.schema import ColumnType, TableId
+from common.values import schema
+from common.values.errors import DataCorrupt
+from common.values.schema import ColumnType, TableId
 
 NAMES = st.text(min_size=1, max_size=8).filter(lambda name: name != schema.TIME)
 COLUMNS = st.dictionaries(NAMES, st.sampled_from(ColumnType), max_size=6)
@@ -20,7 +20,7 @@ def test_an_arrow_schema_explains_itself(columns: dict[str, ColumnType]) -> None
 
 
 @given(COLUMNS)
-def test_columns_stand_in_one_order(columns: dict[str, ColumnType]) -> None:
+def test_columns_have_one_order(columns: dict[str, ColumnType]) -> None:
     """time, tags by name, fields by name; the order they came in does not matter."""
     names = schema.arrow_schema(columns).names
     tags = sorted(name for name, column in columns.items() if column is ColumnType.TAG)
@@ -34,14 +34,14 @@ def test_columns_stand_in_one_order(columns: dict[str, ColumnType]) -> None:
 @example({"a": ColumnType.FLOAT, "b": ColumnType.FLOAT}, {"a\nfloat 1 b": ColumnType.FLOAT})
 @example({"a": ColumnType.TAG}, {"a": ColumnType.STRING})
 def test_other_columns_have_another_fingerprint(one: dict[str, ColumnType], other: dict[str, ColumnType]) -> None:
-    """Equal for equal columns in any order, different for different ones, whatever stands in the names."""
+    """Equal for equal columns in any order, different for different ones, with any characters in the names."""
     assert schema.fingerprint(one) == schema.fingerprint(dict(reversed(one.items())))
     assume(one != other)
     assert schema.fingerprint(one) != schema.fingerprint(other)
 
 
 def test_the_fingerprint_is_fixed() -> None:
-    """It stands in stored entries: a change would make every one of them corrupt."""
+    """It is in stored entries: a change would make every one of them corrupt."""
     columns = {"host": ColumnType.TAG, "load": ColumnType.FLOAT, "naïve": ColumnType.STRING}
     assert schema.fingerprint(columns) == 9998758829532551797
 
@@ -59,10 +59,10 @@ def test_two_types_for_one_column_are_corrupt() -> None:
         schema.union([{"v": ColumnType.INTEGER}, {"v": ColumnType.FLOAT}])
 
 
-def test_a_column_that_stands_twice_is_corrupt() -> None:
-    """A reader could not tell which of the two is meant."""
+def test_a_column_that_occurs_twice_is_corrupt() -> None:
+    """A reader could not know which of the two is meant."""
     twice = schema.arrow_schema({"v": ColumnType.FLOAT})
-    with pytest.raises(DataCorrupt, match="stands twice"):
+    with pytest.raises(DataCorrupt, match="occurs twice"):
         schema.columns_of(pa.schema([*twice, twice.field("v")]))
 
 

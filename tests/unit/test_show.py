@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from penstock.formats import FORMATS
-from penstock.show import render
+from penstock.query.formats import FORMATS
+from penstock.query.show import render
 
 TIMES = pa.array([-(2**63) + 2, 0, 1_700_000_000_123_456_789, None], pa.int64()).cast(pa.timestamp("ns", "UTC"))
 ROWS = pa.table(
@@ -51,7 +51,7 @@ def test_no_value_reaches_the_terminal_as_a_command() -> None:
 
 
 def test_no_rows_and_one_row() -> None:
-    """The header stands all the same, and the count is said in words that fit."""
+    """The header is still there, and the count is in words that fit."""
     none = pa.table({"v": pa.array([], pa.int64())})
     assert render(none, "table") == "v\n-\n(0 rows)\n"
     assert render(none, "json") == "[]\n"
@@ -66,6 +66,21 @@ def test_long_values_are_shortened_for_people_only() -> None:
     assert "x" * 60 not in render(rows, "table")
     assert "x" * 500 in render(rows, "csv")
     assert "x" * 500 in render(rows, "json")
+
+
+NAMES = ["a", "A", "a", 'q"uote', "line\nbreak", "\x1b[31mred", ""]
+
+
+def test_any_column_name_can_be_shown() -> None:
+    """Names that differ in case stay, one that occurs twice gets a number, and none is a command to the terminal."""
+    rows = pa.table([pa.array([n]) for n in range(len(NAMES))], names=NAMES)
+    expected = ["a", "A", "a_1", *NAMES[3:]]
+    assert list(json.loads(render(rows, "json"))[0]) == expected
+    header, values = csv.reader(io.StringIO(render(rows, "csv"), newline=""))
+    assert (header, values) == (expected, [str(n) for n in range(len(NAMES))])
+    shown = render(rows, "table")
+    assert "\x1b" not in shown
+    assert len(shown.splitlines()) == 4
 
 
 def test_csv_is_read_back_as_it_was() -> None:
@@ -96,7 +111,7 @@ CASES = [(sql, form) for sql in (TWICE, NESTED, INTERVAL, NAN, *OTHERS) for form
 
 
 @pytest.mark.parametrize(("sql", "form"), CASES)
-def test_whatever_sql_gives_can_be_shown(sql: str, form: str) -> None:
+def test_all_that_sql_returns_can_be_shown(sql: str, form: str) -> None:
     """No type that DuckDB returns makes the output fail, nor loses a column."""
     with duckdb.connect() as connection:
         rows = connection.sql(sql).to_arrow_table()

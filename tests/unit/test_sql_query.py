@@ -1,22 +1,23 @@
-"""SQL over files and memory: each row once, the later value wins field by field, whatever the names are."""
+"""SQL over files and memory: each row once, the later value wins field by field, with any names."""
 
 import re
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from common.cluster import found_or_join
-from common.errors import DataCorrupt, InvalidRequest, Unavailable
-from common.ids import ZERO, Offset, SequencerId
-from common.objectstore import ObjectStore, open_store, run
+from common.catalog.cluster import found_or_join
+from common.store.objects import ObjectStore, run
+from common.store.opening import open_store
+from common.values.errors import DataCorrupt, InvalidRequest, Unavailable
+from common.values.ids import ZERO, Offset, SequencerId
 from penstock.cli import cli
-from penstock.memory_rows import Behind, SequencerClient
-from penstock.query import query
+from penstock.query.memory_rows import Behind, SequencerClient, cause
+from penstock.query.query import query
+from tests.support.asked import ask, put
 from tests.support.live_rig import LiveRig
 from tests.support.records import DAY0_NS, NAMESPACE, Row, row
 
@@ -32,20 +33,8 @@ def live(store: ObjectStore) -> Iterator[LiveRig]:
         yield rig
 
 
-def put(live: LiveRig, tables: dict[str, list[Row]], persisted: bool = False) -> None:
-    live.rig.append(tables)
-    live.rig.poll()
-    if persisted:
-        live.rig.go_cold()
-    live.show()
-
-
-def ask(store: ObjectStore, sql: str, **how: Any) -> list[dict[str, Any]]:
-    return query(sql, NAMESPACE, store, 1, **{"timeout_s": 5.0, **how}).to_pylist()
-
-
 def test_overlapping_files_and_memory_are_merged_field_by_field(store: ObjectStore, live: LiveRig) -> None:
-    """Of equal keys in two files and in memory the latest value of each field stands, in one row."""
+    """Of equal keys in two files and in memory the latest value of each field is seen, in one row."""
     put(live, {"cpu": [row(DAY0_NS, "a", v=1.0, w=1.0, x=1.0), row(DAY0_NS + 9, "a", v=9.0)]}, persisted=True)
     put(live, {"cpu": [row(DAY0_NS, "a", v=2.0, w=2.0)]}, persisted=True)
     assert ask(store, "SELECT v, w, x FROM cpu ORDER BY time")[0] == {"v": 2.0, "w": 2.0, "x": 1.0}
@@ -82,6 +71,10 @@ def test_stored_only_asks_no_ingester(store: ObjectStore, live: LiveRig) -> None
     put(live, {"cpu": [row(DAY0_NS + 1, "a", v=2.0)]})
     live.server.shutdown()
     assert ask(store, "SELECT v FROM cpu", stored_only=True) == [{"v": 1.0}]
+    with pytest.raises(
+        InvalidRequest, match=r"Persisted tables of namespace 'metrics': cpu; without --stored-only rows"
+    ):
+        ask(store, "SELECT v FROM mem", stored_only=True)
     with pytest.raises(Unavailable, match=r"sequencer 0: its ingester at .* --stored-only"):
         ask(store, "SELECT v FROM cpu", timeout_s=0.3)
 
@@ -152,38 +145,38 @@ def test_a_part_of_a_word_names_no_table(store: ObjectStore, live: LiveRig) -> N
     put(live, {name: [row(DAY0_NS, "x", v=1.0)] for name in ("a", "A", "weather")})
     assert ask(store, "SELECT avg(v) AS Avg_A FROM weather") == [{"Avg_A": 1.0}]
     assert ask(store, "SELECT max(v) AS v FROM main.weather") == [{"v": 1.0}]
-    for sql in ("SELECT v FROM a", 'SELECT v FROM "A"', "SELECT(v)FROM(a)", "SELECT v FROM\nA;"):
+    for sql in ("SELECT v FROM a", 'SELECT v FROM "A"', "SELECT(v)FROM(SELECT*FROM a)", "SELECT v FROM\nA;"):
         assert ask(store, sql) == [{"v": 1.0}]
 
 
-def test_an_ingester_that_is_behind_is_told_of(store: ObjectStore, live: LiveRig) -> None:
-    """Who asks learns how far it was, also when the table asked for may be among what is missing."""
+def test_an_ingester_that_is_behind_is_reported(store: ObjectStore, live: LiveRig) -> None:
+    """The caller learns how far it was, also when the table asked for may be among what is missing."""
     put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]})
-    told: list[Behind] = []
-    assert ask(store, "SELECT v FROM cpu", on_behind=told.append) == [{"v": 1.0}]
-    assert told == []
+    reported: list[Behind] = []
+    assert ask(store, "SELECT v FROM cpu", on_behind=reported.append) == [{"v": 1.0}]
+    assert reported == []
     live.published.begin(live.rig.core.state.epoch, live.rig.core.view, ZERO, lambda: Offset(9))
-    assert ask(store, "SELECT v FROM cpu", on_behind=told.append) == [{"v": 1.0}]
+    assert ask(store, "SELECT v FROM cpu", on_behind=reported.append) == [{"v": 1.0}]
     with pytest.raises(InvalidRequest, match="mem"):
-        ask(store, "SELECT v FROM mem", on_behind=told.append)
-    assert told == [Behind(SequencerId(0), Offset(1), Offset(9))] * 2
-    ask(store, "SELECT v FROM cpu", on_behind=told.append, token={SequencerId(0): Offset(0)})
-    assert len(told) == 2
+        ask(store, "SELECT v FROM mem", on_behind=reported.append)
+    assert reported == [Behind(SequencerId(0), Offset(1), Offset(9))] * 2
+    ask(store, "SELECT v FROM cpu", on_behind=reported.append, token={SequencerId(0): Offset(0)})
+    assert len(reported) == 2
 
 
 def test_the_command_says_who_is_behind(store: ObjectStore, live: LiveRig) -> None:
-    """One line on stderr beside the rows, which stay as they are for a script."""
+    """One line on stderr, apart from the rows, which stay as they are for a script."""
     run(found_or_join(1, store.url), store)
     put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]})
     live.published.begin(live.rig.core.state.epoch, live.rig.core.view, ZERO, lambda: Offset(9))
     asked = ["query", "SELECT v FROM cpu", "--namespace", NAMESPACE, "--store", store.url, "--format", "csv"]
     result = CliRunner().invoke(cli, asked)
     assert (result.exit_code, result.stdout) == (0, '"v"\n1\n')
-    assert result.stderr == ("sequencer 0 is behind: applied 1 of 9; rows may be missing (bring --token to wait)\n")
+    assert result.stderr == ("sequencer 0 is behind: applied 1 of 9; rows may be missing (give --token to wait)\n")
 
 
 def test_a_token_is_waited_for_also_by_a_table_that_its_write_made(store: ObjectStore, live: LiveRig) -> None:
-    """The table is not known yet when the query comes: a reader of its own write finds it all the same."""
+    """The table is not known yet when the query comes: a reader of its own write still finds it."""
     put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]})
     later = threading.Timer(0.3, lambda: put(live, {"mem": [row(DAY0_NS, "a", v=2.0)]}))
     later.start()
@@ -199,8 +192,8 @@ def test_a_store_in_a_folder_that_looks_like_a_pattern(tmp_path: Path) -> None:
         assert ask(store, "SELECT v FROM cpu") == [{"v": 1.0}]
 
 
-def test_columns_stand_in_order(store: ObjectStore, live: LiveRig) -> None:
-    """time, tags by name, fields by name, whatever brought them."""
+def test_columns_are_in_order(store: ObjectStore, live: LiveRig) -> None:
+    """time, tags by name, fields by name, from every source."""
     put(live, {"cpu": [Row(DAY0_NS, {"z": "1"}, {"b": 1.0})]}, persisted=True)
     put(live, {"cpu": [Row(DAY0_NS + 1, {"y": "1"}, {"a": 1.0})]})
     assert list(ask(store, "SELECT * FROM cpu")[0]) == ["time", "y", "z", "a", "b"]
@@ -256,7 +249,7 @@ def test_a_time_zone_that_does_not_fit_is_explained(store: ObjectStore, live: Li
         ("CREATE TABLE x (i INT)", "only queries"),
         ("COPY (SELECT 1) TO '/tmp/penstock-never.csv'", "only queries"),
         ("ATTACH '/tmp/penstock-never.db'", "only queries"),
-        ("SELECT * FROM read_csv('/etc/passwd')", "file system operations are disabled"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "table function read_csv is not available"),
         ("SELEC 1", "syntax error"),
     ],
 )
@@ -276,10 +269,18 @@ def test_tables_can_be_listed(store: ObjectStore, live: LiveRig) -> None:
     assert [found["column_name"] for found in columns] == ["host", "time", "v"]
 
 
-@pytest.mark.parametrize("harm", ["overwrite", "cut", "remove"])
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        ("overwrite", r"the checksum of its bytes is [0-9a-f]{16}, and [0-9a-f]{16} was written \(xxh3-64\)"),
+        ("flip", r"the checksum of its bytes is [0-9a-f]{16}, and [0-9a-f]{16} was written \(xxh3-64\)"),
+        ("cut", r"it has 100 bytes, and \d+ were written"),
+        ("remove", "it is missing"),
+    ],
+)
 @pytest.mark.parametrize("overlap", [False, True])
-def test_a_damaged_file_is_named(store: ObjectStore, live: LiveRig, harm: str, overlap: bool) -> None:
-    """Missing, cut or overwritten: DataCorrupt with the file's path, never a traceback or the caller's fault."""
+def test_a_damaged_file_is_named(store: ObjectStore, live: LiveRig, harm: str, why: str, overlap: bool) -> None:
+    """Missing, cut or changed: DataCorrupt with the file's path and which of the three, never the caller's fault."""
     put(live, {"cpu": [row(DAY0_NS, f"h{n}", v=1.0 * n) for n in range(1000)]}, persisted=True)
     if overlap:
         put(live, {"cpu": [row(DAY0_NS, "h1", v=2.0)]})
@@ -289,7 +290,50 @@ def test_a_damaged_file_is_named(store: ObjectStore, live: LiveRig, harm: str, o
     path.unlink()
     if harm == "overwrite":
         path.write_bytes(data[:40] + b"\xff" * (len(data) // 2) + data[40 + len(data) // 2 :])
+    elif harm == "flip":
+        path.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
     elif harm == "cut":
         path.write_bytes(data[:100])
-    with pytest.raises(DataCorrupt, match=re.escape(file.path)):
+    with pytest.raises(
+        DataCorrupt, match=f"{re.escape(file.path)}: {why}. The manifest names this file with 1000 rows"
+    ):
         ask(store, "SELECT max(time), sum(v), max(host) FROM cpu")
+
+
+def test_the_files_are_looked_at_before_the_statement_is_blamed(store: ObjectStore, live: LiveRig) -> None:
+    """A statement that fails while it runs is the caller's only when every file is as it was written."""
+    put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]}, persisted=True)
+    with pytest.raises(InvalidRequest, match="Could not convert string"):
+        ask(store, "SELECT host::INTEGER FROM cpu")
+    (file,) = live.rig.core.state.files.values()
+    path = Path(store.local_path(file.path) or "")
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(DataCorrupt, match=re.escape(file.path)):
+        ask(store, "SELECT host::INTEGER FROM cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            (
+                "Flight returned unavailable error, with message: failed to connect to all addresses; last error: "
+                "UNKNOWN: ipv6:%5B::1%5D:1: Failed to connect to remote host: Connection refused. "
+                "gRPC client debug context: UNAVAILABLE:failed to connect to all addresses"
+            ),
+            "Connection refused",
+        ),
+        (
+            "Flight returned timed out error, with message: Deadline Exceeded. gRPC client debug context: x",
+            "Deadline Exceeded",
+        ),
+        ("no ingester ever claimed it", "no ingester ever claimed it"),
+        (
+            "Flight returned unavailable error, with message: sequencer 0 has applied up to 7. Detail: Unavailable",
+            "sequencer 0 has applied up to 7",
+        ),
+    ],
+)
+def test_why_an_ingester_does_not_answer_is_said_without_grpcs_words(error: str, said: str) -> None:
+    """What the operating system or the deadline says; the address is named beside it."""
+    assert cause(error) == said

@@ -10,16 +10,18 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from common import manifest_record
-from common.config import ClusterConfig
-from common.errors import DataCorrupt, Unavailable
-from common.ids import Epoch, ManifestNumber, Offset, SequencerId
-from common.objectstore import open_store, run
+from common.catalog.manifest import manifest
+from common.catalog.manifest.change import Accounts, AsOf, Change, Instance, StreamMark
+from common.catalog.manifest.state import ManifestState
+from common.catalog.paths import manifest_record
 from common.startup import join_cluster
-from ingester.persist import manifest
-from ingester.persist.manifest_state import Accounts, Change, Instance, ManifestState
+from common.store.objects import run
+from common.store.opening import open_store
+from common.values.config import ClusterConfig
+from common.values.errors import DataCorrupt, Unavailable
+from common.values.ids import Epoch, ManifestNumber, Offset, SequencerId
 from penstock.cli import cli
-from penstock.status import SequencerStatus, gather, merge, table, to_json
+from penstock.cluster.status import SequencerStatus, gather, merge, table, to_json
 from tests.support.ports import free_ports
 from writebuffer.connect import connect
 from writebuffer.contract import Offsets
@@ -38,7 +40,7 @@ ANSWER = {
 
 
 def state(**changes: Any) -> ManifestState:
-    return ManifestState(SequencerId(1), epoch=Epoch(3), replay_offset=Offset(10), **changes)
+    return ManifestState(SequencerId(1), epoch=Epoch(3), as_of=AsOf(Offset(10), **changes))
 
 
 def test_a_running_ingester_says_what_only_it_knows() -> None:
@@ -66,7 +68,7 @@ def test_an_ingester_that_does_not_answer_is_down_and_the_manifest_still_speaks(
     assert (status.applied, status.lag, status.rows_buffered) == (None, None, None)
 
 
-def test_without_the_buffer_the_ingester_tells_the_next_offset() -> None:
+def test_without_the_buffer_the_ingester_gives_the_next_offset() -> None:
     """A buffer that is away hides the first offset only, as long as the ingester answers."""
     status = merge(state(), None, ANSWER)
     assert (status.first, status.next, status.lag) == (None, 44, 4)
@@ -84,7 +86,7 @@ def test_an_answer_of_another_sequencer_is_none() -> None:
 
 
 def test_the_table_is_aligned_and_json_has_nulls() -> None:
-    """Numbers stand under their heading to the right, the unknown is `-` for people and null for scripts."""
+    """Numbers are under their heading to the right, the unknown is `-` for people and null for scripts."""
     statuses = [merge(state(), Offsets(Offset(5), Offset(1_000_000)), None), merge(state(), None, ANSWER)]
     lines = table(statuses).splitlines()
     assert len({len(line) for line in lines}) == 1
@@ -104,7 +106,7 @@ def test_gathering_asks_the_address_in_the_manifest() -> None:
 
 
 def test_an_answer_that_is_no_json_is_no_answer() -> None:
-    """Whatever else listens on the port does not break the command."""
+    """Another program that listens on the port does not break the command."""
     store = open_store("memory:")
     with ingester_http(b"<html>") as address:
         claim_as(store, SequencerId(0), address)
@@ -124,7 +126,7 @@ def test_a_corrupt_manifest_hides_no_other_sequencer(tmp_path: Path) -> None:
     store, _ = join_cluster(ClusterConfig(data=str(tmp_path), sequencers=2), 0)
     for sequencer in range(2):
         claim_as(store, SequencerId(sequencer), "")
-    [damaged] = (tmp_path / "store" / manifest_record.path(SequencerId(0), ManifestNumber(1))).parent.iterdir()
+    [damaged] = (tmp_path / "store" / manifest_record(SequencerId(0), ManifestNumber(1))).parent.iterdir()
     damaged.write_bytes(damaged.read_bytes().replace(b"test", b"tast"))
     result = CliRunner().invoke(cli, ["status", "--data", str(tmp_path), "--json"])
     assert result.exit_code == 5, result.output
@@ -132,8 +134,46 @@ def test_a_corrupt_manifest_hides_no_other_sequencer(tmp_path: Path) -> None:
         (0, "corrupt", None),
         (1, "down", 1),
     ]
-    assert result.stderr.startswith("penstock: error: manifest record")
+    where = manifest_record(SequencerId(0), ManifestNumber(1))
+    assert result.stderr.startswith(f"penstock: error: {where} does not match its checksum")
     assert "corrupt  " in CliRunner().invoke(cli, ["status", "--data", str(tmp_path)]).stdout
+
+
+def test_a_buffer_that_was_replaced_makes_no_sequencer_live(tmp_path: Path) -> None:
+    """Another stream, or one that ends below what was persisted, is `forked`, though the ingester still says live."""
+    store, _ = join_cluster(ClusterConfig(data=str(tmp_path), sequencers=3), 0)
+    backend = connect(f"file://{tmp_path}/log")
+    backend.create(3)
+    reader = backend.open_reader()
+    identities = [reader.identity(SequencerId(number)) for number in range(3)]
+    reader.close()
+    with (
+        ingester_http(json.dumps({**ANSWER, "sequencer": 0}).encode()) as first,
+        ingester_http(json.dumps({**ANSWER, "sequencer": 1}).encode()) as second,
+        ingester_http(json.dumps({**ANSWER, "sequencer": 2}).encode()) as third,
+    ):
+        claim_as(store, SequencerId(0), first, AsOf(stream=StreamMark("another")))
+        claim_as(store, SequencerId(1), second, AsOf(Offset(7), stream=StreamMark(identities[1])))
+        claim_as(store, SequencerId(2), third, AsOf(stream=StreamMark(identities[2])))
+        result = CliRunner().invoke(cli, ["status", "--data", str(tmp_path), "--json"])
+    assert [one["state"] for one in json.loads(result.stdout)] == ["forked", "forked", "live"]
+    assert result.exit_code == 4
+    assert "sequencer 0: the write buffer has another stream: its identity is" in result.stderr
+    assert "sequencer 1: the write buffer has another stream: its next offset is 0" in result.stderr
+
+
+def test_what_keeps_a_cluster_from_being_live_is_said_once(tmp_path: Path) -> None:
+    """A buffer that is not there concerns every sequencer; an ingester that waits says for what."""
+    store, _ = join_cluster(ClusterConfig(data=str(tmp_path), sequencers=2), 0)
+    waiting = {**ANSWER, "sequencer": 0, "state": "waiting", "waiting_for": "the store is away"}
+    with ingester_http(json.dumps(waiting).encode()) as address:
+        claim_as(store, SequencerId(0), address)
+        result = CliRunner().invoke(cli, ["status", "--data", str(tmp_path), "--json"])
+    assert [one["state"] for one in json.loads(result.stdout)] == ["waiting", "down"]
+    assert result.stderr.count("\n") == 2
+    assert f"file://{tmp_path}/log" in result.stderr
+    assert "the store is away" in result.stderr
+    assert result.exit_code == 1
 
 
 def _unexpected(error: DataCorrupt) -> None:
@@ -155,16 +195,9 @@ class AwayBackend:
         raise Unavailable("away")
 
 
-def claim_as(store: Any, sequencer: SequencerId, http_address: str) -> None:
+def claim_as(store: Any, sequencer: SequencerId, http_address: str, as_of: AsOf | None = None) -> None:
     known = ManifestState(sequencer)
-    change = Change(
-        replay_offset=known.replay_offset,
-        log_time_ns=0,
-        stream=known.stream,
-        producers=known.producers,
-        accounts=known.accounts,
-        claim=Instance("test", http_address, "127.0.0.1:1"),
-    )
+    change = Change(as_of or known.as_of, claim=Instance("test", http_address, "127.0.0.1:1"))
     run(manifest.claim(known, change, "nonce"), store)
 
 

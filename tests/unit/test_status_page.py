@@ -1,6 +1,6 @@
-"""The page for people: every figure in it, nothing in it that could be taken for markup."""
+"""The page for people: every figure in it, nothing in it that could be read as markup."""
 
-from common.statuspage import status_page
+from common.http.status_page import status_page
 
 
 def test_figures_are_shown_readably_and_escaped() -> None:

@@ -38,7 +38,7 @@ def test_a_reader_that_has_enough_ends_generated_load_quietly() -> None:
 
 
 def test_generated_load_on_a_full_disk_is_an_error() -> None:
-    """What stdout or a file did not take is told in one line."""
+    """What stdout or a file did not accept is reported in one line."""
     for output in ("- > /dev/full", "/dev/full"):
         done = shell(f"{PENSTOCK} {LOAD.removesuffix(' -')} {output}")
         assert done.returncode == 1

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import InvalidRequest
-from common.ids import Offset, SequencerId
-from common.token import format_token, parse_token
+from common.values.errors import InvalidRequest
+from common.values.ids import Offset, SequencerId
+from common.values.token import format_token, parse_token
 
 OFFSETS = st.dictionaries(st.integers(0, 998).map(SequencerId), st.integers(0, 2**63 - 1).map(Offset))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.urls import is_secret, redacted
+from common.values.urls import is_secret, redacted
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def _snippets(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 
 
-def test_every_quoted_piece_stands_in_the_example() -> None:
+def test_every_quoted_piece_is_in_the_example() -> None:
     """Python snippets are letter by letter what the example does."""
     snippets = _snippets("python")
     assert len(snippets) >= 5

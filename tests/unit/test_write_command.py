@@ -12,11 +12,12 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.clock import FakeClock
-from common.errors import InvalidRequest, PenstockError, Unavailable
+from common.values.clock import FakeClock
+from common.values.errors import InvalidRequest, PenstockError, Unavailable
+from common.values.shown import counted
 from penstock.cli import cli
-from penstock.client import WriteClient
-from penstock.transfer import BODY_BYTES_MAX, RetryNotes, bodies
+from penstock.writing.client import WriteClient
+from penstock.writing.transfer import BODY_BYTES_MAX, RetryNotes, bodies
 from tests.support.ports import free_ports
 from tests.support.stub_router import StubAnswer, StubRouter, refused, stub_router
 
@@ -33,6 +34,31 @@ def write(router: StubRouter, data: bytes, *arguments: str) -> Result:
 def client_of(url: str, clock: FakeClock, **more: Callable[[str, float], None]) -> WriteClient:
     """Whose pauses move the clock instead of the day."""
     return WriteClient(url, "metrics", timeout_s=30.0, clock=clock, sleep=clock.advance, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "is empty: give a name"),
+        ("x" * 512, "of 512 bytes: give at most 511"),
+        ("a\tb", "'a\\tb': give a name without control characters"),
+    ],
+)
+@pytest.mark.parametrize("command", [["write", "-"], ["load"], ["query", "SELECT 1"], ["schema", "show"]])
+def test_a_namespace_that_cannot_be_is_refused_by_the_name_of_the_flag(
+    command: list[str], name: str, reason: str
+) -> None:
+    """Before anything is sent or read; a router calls it `bucket`."""
+    result = CliRunner().invoke(cli, [*command, "--namespace", name])
+    assert result.exit_code == 2
+    assert f"--namespace {reason}" in result.stderr
+
+
+def test_one_row_is_not_called_rows() -> None:
+    """Nor one line lines; zero and many are."""
+    assert [counted(count, "row") for count in (0, 1, 2, 1000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
+    with stub_router(lambda number, body: STORED) as router:
+        assert write(router, b"cpu a=1 1\n").stdout.startswith("1 row written; 1 line read\n")
 
 
 def test_a_small_file_goes_as_one_gzip_request() -> None:
@@ -69,10 +95,10 @@ def test_a_gzip_file_is_unpacked_by_its_first_bytes(lines: int) -> None:
         result = write(router, gzip.compress(data))
     assert result.exit_code == 0, result.output
     assert b"".join(router.bodies) == data
-    assert f"{lines:,} rows written; {lines:,} lines read" in result.stdout
+    assert f"{counted(lines, 'row')} written; {counted(lines, 'line')} read\n" in result.stdout
 
 
-def test_a_gzip_file_that_is_cut_off_is_told() -> None:
+def test_a_gzip_file_that_is_cut_off_is_reported() -> None:
     """What was read before may be stored; the end of the file is missed in words, not in a traceback."""
     with stub_router(lambda number, body: STORED) as router:
         result = write(router, gzip.compress(b"cpu a=1 1\n" * 1000)[:-9])
@@ -111,6 +137,35 @@ def test_refused_lines_are_named_by_their_number_in_the_file() -> None:
     assert result.exit_code == 1
     assert f"lines.lp:{in_first + 3}: bad field" in result.stderr
     assert f"{first_body_lines + 9:,} rows written, 1 refused" in result.stdout
+
+
+def test_fields_that_were_left_out_are_shown_and_counted() -> None:
+    """The first of each body by its line in the file, and their number in all; the exit code stays 0."""
+    line = b"cpu usage=1,time=5 1\n"
+    dropped = StubAnswer(token="1:0=1", dropped="4; line 2: field 'time' left out, the name is reserved")
+    with stub_router(lambda number, body: dropped if number else STORED) as router:
+        result = write(router, line * (BODY_BYTES_MAX // len(line) + 10))
+    in_first = router.bodies[0].count(b"\n")
+    assert result.exit_code == 0, result.output
+    assert f"lines.lp:{in_first + 2}: field 'time' left out, the name is reserved; with others, 4 " in result.stderr
+    assert " rows written, 4 fields left out; " in result.stdout
+
+
+def test_fields_left_out_of_a_partly_refused_body_are_shown() -> None:
+    """A 400 lists them beside the refused lines."""
+    answer = refused((2, "bad field"), of=2, token="1:0=9")
+    answer.document["dropped_fields"] = [{"line_number": 1, "field": "time"}]
+    with stub_router(lambda number, body: answer) as router:
+        result = write(router, b"cpu a=1,time=7 1\ncpu a= 2\n", "--json")
+    assert result.exit_code == 1
+    assert "lines.lp:1: field 'time' left out, the name is reserved" in result.stderr
+    assert json.loads(result.stdout)["dropped_count"] == 1
+
+
+def test_a_comment_after_a_byte_order_mark_is_no_row() -> None:
+    """The router passes over the mark, and so it is a comment."""
+    [body] = bodies(io.BytesIO(b"\xef\xbb\xbf# comment\ncpu a=1 1\n"))
+    assert body.rows == 1
 
 
 def test_json_has_rows_refusals_and_the_merged_token() -> None:
@@ -190,7 +245,7 @@ def test_a_refused_request_is_not_tried_again() -> None:
 
 
 def test_a_failure_inside_the_router_is_no_fault_of_the_call() -> None:
-    """500 is told as it is and is exit code 1, not 2."""
+    """500 is reported as it is and is exit code 1, not 2."""
     with stub_router(lambda number, body: StubAnswer(500, document={"message": "broken"})) as router:
         with pytest.raises(PenstockError, match="500 broken") as failed:
             WriteClient(router.url, "metrics").write(b"cpu a=1\n")
@@ -208,7 +263,7 @@ lines = st.lists(st.sampled_from([b"cpu a=1 1", b"", b"# c", b'log s="two\nlines
 
 @given(lines, st.integers(40, 90), st.booleans())
 def test_bodies_are_the_file_cut_at_the_ends_of_lines(pieces: list[bytes], bytes_max: int, newline: bool) -> None:
-    """Whatever is cut off is whole lines: each body starts where a line starts, numbered as in the file."""
+    """All that is cut off is whole lines: each body starts where a line starts, numbered as in the file."""
     data = b"\n".join(pieces) + (b"\n" if newline else b"")
     found = list(bodies(io.BytesIO(data), bytes_max))
     file_lines = data.split(b"\n")

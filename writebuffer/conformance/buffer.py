@@ -1,7 +1,7 @@
 """A fresh, isolated buffer of the backend under test, and what every test does with one.
 
-Reading waits for what must come and then compares; it never takes "nothing came yet" for "nothing comes". Each poll is
-held against what the contract says of every batch. Whatever was opened is closed at the end, and the buffer deleted.
+Reading waits for what must come and then compares: an empty poll never counts as the end. Each poll is checked against
+what the contract says of every batch. At the end everything that was opened is closed, and the buffer is deleted.
 """
 
 import time
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from common.ids import Offset, SequencerId
+from common.values.ids import Offset, SequencerId
 from writebuffer.conformance import child
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.samples import number_of, records
@@ -71,7 +71,7 @@ class Buffer:
         return reader
 
     def cursor(self, sequencer: int = 0) -> Cursor:
-        return self.reader().reader(SequencerId(sequencer))
+        return self.reader().cursor(SequencerId(sequencer))
 
     def again(self) -> Backend:
         """Another object for the same buffer, by its name; where that means nothing elsewhere, the same object."""
@@ -88,20 +88,24 @@ class Buffer:
         for one in (writer, reader):
             if isinstance(one, Trimmable):
                 return one
-        pytest.fail("declares Trimmable, but neither its writer nor its reader has `trim`")
+        pytest.fail("the backend declares Trimmable, but neither its writer nor its reader has `trim`")
 
     def by_time(self, cursor: Cursor) -> SeekableByTime:
-        assert isinstance(cursor, SeekableByTime), "declares SeekableByTime, but its cursors have no `seek_to_time`"
+        assert isinstance(cursor, SeekableByTime), (
+            "the backend declares SeekableByTime, but its cursors have no `seek_to_time`"
+        )
         return cursor
 
     @property
     def gate(self) -> HoldsBack:
-        assert isinstance(self.backend, HoldsBack), "declares HoldsBack, but has not all its methods"
+        assert isinstance(self.backend, HoldsBack), (
+            "the backend declares HoldsBack, but lacks some of its methods (writebuffer/proving.py)"
+        )
         return self.backend
 
     @property
     def breaker(self) -> Breakable:
-        assert isinstance(self.backend, Breakable), "declares Breakable, but has no `break_writer`"
+        assert isinstance(self.backend, Breakable), "the backend declares Breakable, but has no `break_writer`"
         return self.backend
 
     # Writing
@@ -112,7 +116,7 @@ class Buffer:
         return range(start, start + count)
 
     def append(self, writer: Writer, count: int = 1, *, sequencer: int = 0) -> list[tuple[Offset, Record]]:
-        """Append so many new records one by one without waiting in between; each with its offset, once all stand."""
+        """Append `count` new records one by one without waiting between; each with its offset, once all are durable."""
         sent = records(self.next_numbers(count))
         futures = [writer.append(SequencerId(sequencer), one) for one in sent]
         return [(self.result(future).offset, one) for future, one in zip(futures, sent, strict=True)]
@@ -128,13 +132,15 @@ class Buffer:
             self.append_many(writer, 20, _TRIM_STEP_BYTES // 20)
             next_offset = reader.offsets(ONE).next_offset
             first_offset = trimmer.trim(ONE, next_offset)
-            told = reader.offsets(ONE).next_offset
-            assert told == next_offset, f"trimming moved the next offset from {next_offset} to {told}"
+            after = reader.offsets(ONE).next_offset
+            assert after == next_offset, (
+                f"trimming moved the next offset from {next_offset} to {after}; only appends may move it"
+            )
             if first_offset > start:
                 return first_offset
         pytest.fail(
             f"trimming everything never moved the first offset from {start}, with {TRIM_BYTES_MAX} bytes written: "
-            "trim removes what it can of what lies below `before`; make the units smaller in `beside`"
+            "trim must remove each unit that is whole below `before`; if yours are larger, make them small in `beside`"
         )
 
     # Waiting and reading
@@ -151,10 +157,13 @@ class Buffer:
         """Wait until all have resolved or failed."""
         hanging = wait(futures, self.patience_s).not_done
         if hanging:
-            pytest.fail(f"{len(hanging)} of {len(futures)} futures neither resolved nor failed in {self.patience_s} s")
+            pytest.fail(
+                f"{len(hanging)} of {len(futures)} futures neither resolved nor failed in {self.patience_s} s: each "
+                "call must end with a result or an error"
+            )
 
     def bounded(self, act: "Callable[[], T]") -> T:
-        """What `act` returns or raises, which must not take longer than patience allows."""
+        """Call `act`; returns or raises what it does. Fails where that lasts longer than `patience_s`."""
         return self.result(in_background(act))
 
     def poll(self, cursor: Cursor, max_records: int = 10_000, max_bytes: int = PLENTY, timeout_s: float = 0) -> Batch:
@@ -171,11 +180,14 @@ class Buffer:
         while len(found) < count and (left_s := deadline_s - time.monotonic()) > 0:
             found += self.poll(cursor, min(max_records, count - len(found)), max_bytes, left_s).records
         if len(found) < count:
-            pytest.fail(f"only {len(found)} of {count} durable records came in {self.patience_s} s of polling")
+            pytest.fail(
+                f"only {len(found)} of {count} durable records came in {self.patience_s} s of polling: a poll must "
+                "return every record that is durable at or after the cursor"
+            )
         return [(one.offset, one.record) for one in found]
 
     def read_to(self, cursor: Cursor, end: Offset) -> list[tuple[Offset, Record]]:
-        """Poll until the cursor stands at `end` or behind it; every record on the way, with its offset."""
+        """Poll until the cursor is at `end` or after it. Returns every record on the way, with its offset."""
         found: list[tuple[Offset, Record]] = []
         deadline_s = time.monotonic() + self.patience_s
         while (left_s := deadline_s - time.monotonic()) > 0:
@@ -183,12 +195,15 @@ class Buffer:
             found += [(one.offset, one.record) for one in batch.records]
             if batch.next_offset >= end:
                 return found
-        pytest.fail(f"the cursor never reached offset {end} in {self.patience_s} s of polling; next is {end}")
+        pytest.fail(
+            f"the cursor never reached offset {end} in {self.patience_s} s of polling, which returned {len(found)} "
+            "records: a poll must return every record that is durable, and move the cursor past it"
+        )
 
     def read_all(self, sequencer: int = 0) -> list[tuple[Offset, Record]]:
         """Everything from the first to the next offset."""
         reader = self.reader()
-        return self.read_to(reader.reader(SequencerId(sequencer)), reader.offsets(SequencerId(sequencer)).next_offset)
+        return self.read_to(reader.cursor(SequencerId(sequencer)), reader.offsets(SequencerId(sequencer)).next_offset)
 
     # The end
 
@@ -207,15 +222,17 @@ def check_batch(batch: Batch, max_records: int, max_bytes: int) -> None:
     """What holds for every batch of every backend."""
     offsets = [one.offset for one in batch.records]
     assert all(below < above for below, above in pairwise(offsets)), (
-        f"offsets of a batch must strictly increase, got {offsets}"
+        f"the offsets of a batch must strictly increase, got {offsets}"
     )
     assert len(offsets) <= max_records, f"a poll of max_records={max_records} returned {len(offsets)} records"
     total_bytes = sum(len(one.record) for one in batch.records)
     assert total_bytes <= max_bytes or len(offsets) == 1, (
-        f"a poll of max_bytes={max_bytes} returned {len(offsets)} records of {total_bytes} bytes"
+        f"a poll of max_bytes={max_bytes} returned {len(offsets)} records of {total_bytes} bytes; only a single record "
+        "may be larger"
     )
     assert not offsets or batch.next_offset > offsets[-1], (
-        f"after returning offset {offsets[-1]} the cursor stands at {batch.next_offset}"
+        f"a batch whose last record is at offset {offsets[-1]} has next_offset {batch.next_offset}; it must be "
+        "greater, or the record is read twice"
     )
 
 
@@ -228,7 +245,7 @@ def offsets(found: Iterable[tuple[Offset, Record]]) -> list[Offset]:
 
 
 def try_for(timeout_s: float, act: Callable[[], None]) -> None:
-    """Tidying up: what a broken backend raises or never returns from here was reported where it mattered."""
+    """Clean up: errors and hangs of a broken backend are passed over here, the test itself has reported them."""
     wait([in_background(act)], timeout_s)
 
 

@@ -6,7 +6,7 @@ read NAME          print the same for everything from the first to the next offs
 identity NAME      print the identity of each sequencer, and end
 
 The buffer is the one called NAME beside the write buffer to be proven. That one's own URL comes in an environment
-variable: it may hold a password, which no other URL tells and no command line should show.
+variable: it may hold a password, which neither `url` nor a command line may show.
 
 Nothing that was printed is kept back in a buffer: a line that was read was acknowledged before the process was killed.
 What the backend itself prints or logs goes to standard error.
@@ -19,8 +19,8 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TextIO
 
-from common.ids import SequencerId
 from common.logs import configure
+from common.values.ids import SequencerId
 from writebuffer.conformance.samples import number_of, record
 from writebuffer.conformance.subject import Subject
 from writebuffer.contract import Appended, Backend, Reader
@@ -51,7 +51,7 @@ class Child:
         return [_parse(line) for line in found if line.endswith("\n")]
 
     def rest(self) -> list[str]:
-        """What it still prints until it ends. Raises AssertionError when it failed by itself."""
+        """The lines it still prints until it ends. Raises AssertionError when it failed by itself."""
         assert self._process.stdout is not None
         found = [line for line in self._process.stdout if line.endswith("\n")]
         code = self._process.wait()
@@ -76,44 +76,44 @@ def _parse(line: str) -> Line:
     return (int(offset), int(number), int(checksum))
 
 
-def _write(backend: Backend, number: int, told: TextIO) -> None:
+def _write(backend: Backend, number: int, output: TextIO) -> None:
     writer = backend.open_writer()
     waiting: deque[tuple[Record, Future[Appended]]] = deque()
     while True:
         one = record(number, 500)
         waiting.append((one, writer.append(_ONE, one)))
         number += 1
-        # What has resolved is told at once: of that a backend that acknowledged too early loses most in a kill.
+        # Printed as soon as they resolve: a kill loses these records first, if they were acknowledged too early.
         while waiting and (waiting[0][1].done() or len(waiting) >= IN_FLIGHT):
             done, future = waiting.popleft()
-            print(*line_of(future.result(_WAIT_S).offset, done), file=told, flush=True)
+            print(*line_of(future.result(_WAIT_S).offset, done), file=output, flush=True)
 
 
-def _read(reader: Reader, told: TextIO) -> None:
-    cursor, at, end = reader.reader(_ONE), reader.offsets(_ONE).first_offset, reader.offsets(_ONE).next_offset
+def _read(reader: Reader, output: TextIO) -> None:
+    cursor, at, end = reader.cursor(_ONE), reader.offsets(_ONE).first_offset, reader.offsets(_ONE).next_offset
     while at < end:
         batch = cursor.poll(1000, 2**20, _WAIT_S)
         for one in batch.records:
-            print(*line_of(one.offset, one.record), file=told)
+            print(*line_of(one.offset, one.record), file=output)
         at = batch.next_offset
 
 
 def _main(arguments: list[str]) -> None:
     factory = arguments[1] if arguments[0] == "--backend" else None
     act, name, *rest = arguments[2:] if factory else arguments
-    told = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     configure(f"conformance-{act}")
     backend = Subject(os.environ[URL_VARIABLE], factory).beside(name)
     if act == "write":
-        _write(backend, int(rest[0]), told)
+        _write(backend, int(rest[0]), output)
         return
     reader = backend.open_reader()
     if act == "read":
-        _read(reader, told)
+        _read(reader, output)
     else:
-        print(*(reader.identity(sequencer) for sequencer in reader.sequencers()), sep="\n", file=told)
-    told.close()
+        print(*(reader.identity(sequencer) for sequencer in reader.sequencers()), sep="\n", file=output)
+    output.close()
     reader.close()
 
 

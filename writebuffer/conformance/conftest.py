@@ -1,7 +1,7 @@
 """Runs every test of the suite for each --write-buffer, on buffers of its own, where the powers it needs are declared.
 
 A test names the powers it needs by `@needs(Trimmable)`. Where one is not declared it is skipped as "not run", with the
-reason. Whoever else skips a test, its backend say, has not shown what it is about: the test fails. So does one that
+reason. A test that is skipped by anything else, such as its backend, has shown nothing and fails. So does one that
 lasts three times the patience.
 """
 
@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from common.errors import PenstockError
+from common.values.errors import PenstockError
 from writebuffer.conformance import GROUPS, NOT_RUN
 from writebuffer.conformance.buffer import Buffer
 from writebuffer.conformance.skips import reason_of
@@ -67,14 +67,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if _group(item) and report.skipped and not (reason := reason_of(report)).startswith(NOT_RUN):
         report.outcome = "failed"
-        report.longrepr = f"Failed: it was skipped from within ({reason}), so that nothing was shown"
+        report.longrepr = (
+            f"Failed: it was skipped from within ({reason}), so it has shown nothing; only the suite may skip its tests"
+        )
         report.__dict__.pop("wasxfail", None)  # which would make a success of it
     return report
 
 
 @pytest.fixture
 def absent(subject: Subject, request: pytest.FixtureRequest) -> Iterator[Buffer]:
-    """A buffer that was not created yet; gone after the test, whatever the test did with it."""
+    """A buffer that was not created yet. After the test it is always deleted."""
     buffer = Buffer(subject, request.config.getoption("--patience"))
     yield buffer
     buffer.remove()

@@ -1,6 +1,6 @@
 """Records to append: small, distinguishable, with every header set. A number is used once in a buffer.
 
-A backend may take a second record of the same producer and sequence for a repeat of the first, so that two different
+A backend may treat a second record with the same producer and sequence as a repeat of the first, so two different
 records of one test never share a number.
 """
 
@@ -17,7 +17,7 @@ START_NS = 1_700_000_000_123_456_789
 def record(
     number: int, payload_bytes: int = 20, *, time_ns: int | None = None, producer_id: bytes = PRODUCER
 ) -> Record:
-    """The record of that number: it stands in the producer's sequence and, as far as it fits, in the payload."""
+    """The record of that number: it is the producer's sequence, and the payload begins with it where there is room."""
     append_time_ns = START_NS + number if time_ns is None else time_ns
     headers = RecordHeaders("application/octet-stream", "metrics", producer_id, number, append_time_ns, TRACE_PARENT)
     return Record.of(headers, (b"%d:" % number).ljust(payload_bytes, b".")[:payload_bytes])

@@ -29,14 +29,14 @@ class _Outcome:
 
 
 class Reporter:
-    """A pytest plugin that tells each case once, after it was tidied up."""
+    """A pytest plugin that prints each case once, after it was cleaned up."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._reports: list[pytest.TestReport] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._tell({"cases": len(session.items)})
+        self._print({"cases": len(session.items)})
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._reports.append(report)
@@ -44,7 +44,7 @@ class Reporter:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         reports, self._reports = self._reports, []
         found = outcome_of(reports)
-        self._tell(
+        self._print(
             dict(reports[0].user_properties)
             | {
                 "name": nodeid.partition("::")[2],
@@ -55,12 +55,12 @@ class Reporter:
             }
         )
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _print(self, event: dict[str, Any]) -> None:
         print(json.dumps(event), file=self._stream, flush=True)
 
 
 def outcome_of(reports: Sequence[pytest.TestReport]) -> _Outcome:
-    """Of the steps of one case: setting up, the test itself, tidying up."""
+    """Of the steps of one case: setup, the test itself, cleaning up."""
     for report in reports:
         if report.failed:
             where = {"setup": "while making the buffer: ", "teardown": "while removing the buffer: "}

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
-from common.errors import Misconfigured, PenstockError
-from common.urls import redacted
+from common.values.errors import Misconfigured, PenstockError
+from common.values.urls import redacted
 from writebuffer.connect import connect
 from writebuffer.contract import Backend
 from writebuffer.proving import Provable
@@ -89,13 +89,13 @@ class Subject:
 
 
 def _called(factory: str, url: str) -> Backend:
-    """Raises Misconfigured where a URL is not what it takes, and what the call raises."""
+    """Raises Misconfigured where it cannot be called with a URL, and what the call raises."""
     found = _load(factory)
-    form = "give module:callable, which takes the URL and returns the backend"
+    form = "give module:callable, which is called with the URL and returns the backend"
     if not callable(found):
         what = "a module" if inspect.ismodule(found) else f"of type {type(found).__name__}"
         raise Misconfigured(f"--backend {factory!r}: it is {what}, which cannot be called; {form}")
-    with suppress(ValueError):  # what is built in may not say what it takes
+    with suppress(ValueError):  # a builtin may have no signature
         try:
             inspect.signature(found).bind(url)
         except TypeError as error:

@@ -1,12 +1,12 @@
-"""Many appends and every size: each record gets its own offset, and none is too small or lost for being large."""
+"""Many appends, and records of every size: each gets an offset of its own, and none is lost."""
 
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from common.errors import InvalidRequest
-from common.ids import Offset, SequencerId
+from common.values.errors import InvalidRequest
+from common.values.ids import Offset, SequencerId
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer, numbers, offsets
 from writebuffer.conformance.needs import needs
@@ -27,12 +27,14 @@ def test_ten_thousand_appends_each_get_their_own_offset(buffer: Buffer) -> None:
         return {buffer.result(future).offset: start + at for at, future in enumerate(futures)}
 
     acting = [in_background(lambda start=start: append(start)) for start in range(0, 10_000, 2500)]  # type: ignore[misc]
-    told: dict[Offset, int] = {}
+    resolved: dict[Offset, int] = {}
     for each in [buffer.result(future) for future in acting]:
-        told.update(each)
-    assert len(told) == 10_000, "two appends resolved with the same offset"
+        resolved.update(each)
+    assert len(resolved) == 10_000, f"10,000 appends resolved with {len(resolved)} distinct offsets; each needs its own"
     found = buffer.read_all()
-    assert dict(zip(offsets(found), numbers(found), strict=True)) == told
+    assert dict(zip(offsets(found), numbers(found), strict=True)) == resolved, (
+        "the records read at the offsets that the futures resolved with are not those that were appended"
+    )
 
 
 def test_records_of_every_size_come_back(buffer: Buffer) -> None:
@@ -46,13 +48,15 @@ def test_records_of_every_size_come_back(buffer: Buffer) -> None:
     futures = [writer.append(ONE, one) for one in sent]
     buffer.settled(futures)
     found = buffer.read_all()
-    assert [len(one) for _, one in found] == [len(one) for one in sent], "records came back in other sizes"
+    assert [len(one) for _, one in found] == [len(one) for one in sent], (
+        "records were read with other sizes than they were appended with"
+    )
     assert found == [(future.result().offset, one) for future, one in zip(futures, sent, strict=True)]
 
 
 @pytest.mark.parametrize("call", ["append", "append_many"])
 def test_a_record_over_the_maximum_is_refused_and_nothing_written(buffer: Buffer, call: str) -> None:
-    """One byte more than record_bytes_max is RecordTooLarge at the call; no record of the call stands."""
+    """One byte more than record_bytes_max is RecordTooLarge at the call; no record of the call is stored."""
     writer = buffer.writer()
     before = buffer.append(writer)
     at = buffer.next_numbers(2)
@@ -63,11 +67,13 @@ def test_a_record_over_the_maximum_is_refused_and_nothing_written(buffer: Buffer
     assert (error.sequencer, error.record_bytes, error.record_bytes_max) == (0, len(large), RECORD_BYTES_MAX)
     assert isinstance(error, InvalidRequest)
     more = buffer.append(writer)
-    assert buffer.read_all() == before + more, "what was refused was written all the same"
+    assert buffer.read_all() == before + more, (
+        "after a refused call only the records before and after it may be read; one of the refused call was written"
+    )
 
 
-def test_an_append_many_of_large_records_stands_whole(buffer: Buffer) -> None:
-    """More megabytes in one call than any one request to a server would hold are all read, in order."""
+def test_an_append_many_of_large_records_is_read_whole(buffer: Buffer) -> None:
+    """One call of more megabytes than fit into a single request to a server: all its records are read, in order."""
     writer = buffer.writer()
     sent = records(range(12), 900_000)
     span = buffer.result(writer.append_many(ONE, sent))
@@ -77,21 +83,23 @@ def test_an_append_many_of_large_records_stands_whole(buffer: Buffer) -> None:
 
 
 def test_cancelling_changes_nothing_about_the_record(buffer: Buffer) -> None:
-    """cancel() of an append's future is refused or without effect: the record stands, and its neighbours resolve."""
+    """cancel() of an append's future is refused or has no effect: the record is stored, and other appends resolve."""
     writer = buffer.writer()
     sent = records(range(100))
     futures = [writer.append(ONE, one) for one in sent]
     for future in futures[::3]:
         future.cancel()
     buffer.result(in_background(lambda: writer.flush(buffer.patience_s)))
-    assert not any(future.cancelled() for future in futures), "a future said that its append was cancelled"
+    assert not any(future.cancelled() for future in futures), (
+        "a future said that its append was cancelled; cancel() must return False or have no effect"
+    )
     assert [one for _, one in buffer.read_all()] == sent
     assert offsets(buffer.read_all()) == [buffer.result(future).offset for future in futures]
 
 
 @pytest.mark.parametrize("held", [False, pytest.param(True, marks=needs(HoldsBack))], ids=["at once", "held back"])
 def test_futures_resolve_in_the_order_of_the_appends(absent: Buffer, held: bool) -> None:
-    """Of each sequencer a writer's futures call back in the order of its calls, be they of append or append_many."""
+    """For each sequencer a writer's futures call back in the order of its calls, append and append_many alike."""
     writer = absent.create(2).writer()
     called_back: dict[SequencerId, list[int]] = {ONE: [], TWO: []}
     through: list[Future[None]] = []
@@ -118,7 +126,7 @@ def test_futures_resolve_in_the_order_of_the_appends(absent: Buffer, held: bool)
 
 
 def test_a_callback_that_raises_harms_no_other_append(buffer: Buffer) -> None:
-    """What a caller's callback does wrong is the caller's: the record stands, and later appends resolve."""
+    """A callback that raises is the caller's mistake: the record is stored, and later appends resolve."""
     writer = buffer.writer()
     futures = [writer.append(ONE, one) for one in records(buffer.next_numbers(20))]
     futures[0].add_done_callback(lambda _: 1 // 0)

@@ -1,17 +1,17 @@
-"""Creation: nothing is made by opening, and of many creators one buffer comes."""
+"""Creation: opening creates nothing, and many creators at once create one buffer."""
 
 import threading
 
 import pytest
 
-from common.errors import InvalidRequest, Misconfigured
+from common.values.errors import InvalidRequest, Misconfigured
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.errors import BufferNotFound, SequencersDiffer
 
 
 def test_opening_what_does_not_exist_says_how_to_make_it(absent: Buffer) -> None:
-    """Writer and reader raise BufferNotFound, whose message speaks of `create`; a second time too: neither made it."""
+    """Writer and reader raise BufferNotFound, whose message names `create`; a second time too: neither created it."""
     for _ in range(2):
         for open_one in (absent.writer, absent.reader):
             with pytest.raises(BufferNotFound, match="create") as raised:
@@ -32,7 +32,9 @@ def test_ten_creators_at_once_make_one_buffer(absent: Buffer) -> None:
 
     creating = [in_background(create) for _ in range(10)]
     found = [absent.result(one) for one in creating]
-    assert all(one == found[0] for one in found), "ten creators made more than one buffer"
+    assert all(one == found[0] for one in found), (
+        f"ten creators at once must create one buffer, but their readers see different identities: {found}"
+    )
     sent = absent.append(absent.writer(), 3)
     assert absent.read_all() == sent
 
@@ -67,7 +69,7 @@ def test_a_buffer_without_sequencers_is_refused(absent: Buffer, sequencers: int)
 
 
 def test_deleting_leaves_nothing_to_open(buffer: Buffer) -> None:
-    """After `delete` opening raises BufferNotFound, deleting again is fine, and it can be made anew, empty."""
+    """After `delete` opening raises BufferNotFound, deleting again is fine, and it can be created again, empty."""
     writer = buffer.writer()
     buffer.append(writer, 3)
     writer.close()

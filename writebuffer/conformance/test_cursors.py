@@ -1,8 +1,8 @@
-"""Cursors: each is independent, and stands exactly where it was told."""
+"""Cursors: each is independent, and is exactly at the offset it was moved to."""
 
 import pytest
 
-from common.errors import InvalidRequest
+from common.values.errors import InvalidRequest
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer, numbers, offsets
 from writebuffer.conformance.child import line_of
@@ -23,21 +23,25 @@ def test_cursors_of_one_reader_share_nothing(buffer: Buffer) -> None:
     """One is polled, sought and closed without another of the same reader noticing."""
     sent = buffer.append(buffer.writer(), 10)
     reader = buffer.reader()
-    one, other, third = (reader.reader(ONE) for _ in range(3))
+    one, other, third = (reader.cursor(ONE) for _ in range(3))
     assert buffer.read(one, 10) == sent
     other.seek(sent[4][0])
     one.seek(sent[8][0])
-    assert buffer.read(other, 3) == sent[4:7], "another cursor of the reader was moved"
+    assert buffer.read(other, 3) == sent[4:7], (
+        "moving one cursor moved another cursor of the same reader; each must keep its own offset"
+    )
     one.close()
     assert buffer.read(other, 3) == sent[7:]
-    assert buffer.read(third, 10) == sent, "another cursor of the reader was moved"
+    assert buffer.read(third, 10) == sent, (
+        "moving one cursor moved another cursor of the same reader; each must keep its own offset"
+    )
 
 
 def test_a_blocked_cursor_delays_no_other(buffer: Buffer) -> None:
-    """While one cursor waits for what comes, another of the same reader and one of another reader read on."""
+    """While one cursor waits for records, another of the same reader and one of another reader read on."""
     sent = buffer.append(buffer.writer(), 5)
     reader = buffer.reader()
-    waiting, other = reader.reader(ONE), reader.reader(ONE)
+    waiting, other = reader.cursor(ONE), reader.cursor(ONE)
     waiting.seek_to_next()
     blocked = in_background(lambda: waiting.poll(1, 1, 5 * buffer.patience_s))
     assert buffer.bounded(lambda: buffer.read(other, 5)) == sent
@@ -48,7 +52,7 @@ def test_a_blocked_cursor_delays_no_other(buffer: Buffer) -> None:
 
 @pytest.mark.parametrize("max_records", [1, 3, 7, 100])
 def test_a_cursor_recreated_anywhere_goes_on_at_the_exact_next_record(buffer: Buffer, max_records: int) -> None:
-    """A new cursor sought to where the last batch said that the old one stood loses and repeats nothing."""
+    """A new cursor sought to the next offset of the last batch loses and repeats nothing."""
     writer = buffer.writer()
     for _ in range(6):
         buffer.append_many(writer, 5)
@@ -56,19 +60,23 @@ def test_a_cursor_recreated_anywhere_goes_on_at_the_exact_next_record(buffer: Bu
     found: list[int] = []
     at, end = reader.offsets(ONE).first_offset, reader.offsets(ONE).next_offset
     while at < end:
-        cursor = reader.reader(ONE)
+        cursor = reader.cursor(ONE)
         cursor.seek(at)
         batch = buffer.poll(cursor, max_records, timeout_s=buffer.patience_s)
-        assert batch.next_offset > at, f"a poll at offset {at}, below next {end}, moved nothing"
+        assert batch.next_offset > at, (
+            f"a poll at offset {at}, below next {end}, returned next_offset {batch.next_offset}; it must be greater"
+        )
         found += numbers((one.offset, one.record) for one in batch.records)
         at = batch.next_offset
         cursor.close()
-    assert found == list(range(30)), "cursors that each went on where the one before stood lost or repeated records"
+    assert found == list(range(30)), (
+        "cursors that each start at the next offset of the one before lost or repeated records"
+    )
 
 
 @pytest.mark.parametrize("max_records", [1, 2, 4, 9, 10, 11])
 def test_polls_in_small_steps_return_every_record_once(buffer: Buffer, max_records: int) -> None:
-    """However few records each poll takes, none is skipped or repeated at the edges of batches."""
+    """However few records each poll asks for, none is skipped or repeated at the edges of batches."""
     writer = buffer.writer()
     for size in (10, 1, 10, 3, 10):
         buffer.append_many(writer, size)
@@ -99,13 +107,13 @@ def test_a_closed_cursor_says_so(buffer: Buffer) -> None:
     """Polls and seeks of a closed cursor raise Closed; closing twice is fine; the reader goes on."""
     sent = buffer.append(buffer.writer(), 2)
     reader = buffer.reader()
-    cursor = reader.reader(ONE)
+    cursor = reader.cursor(ONE)
     cursor.close()
     cursor.close()
     for act in (lambda: cursor.poll(1, 1, 0), lambda: cursor.seek(sent[0][0]), cursor.seek_to_first):
         with pytest.raises(Closed):
             act()
-    assert buffer.read(reader.reader(ONE), 2) == sent
+    assert buffer.read(reader.cursor(ONE), 2) == sent
 
 
 @needs(Durable)

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from common.errors import DataCorrupt, Forked, PenstockError
-from common.ids import Offset
+from common.values.errors import DataCorrupt, Forked, PenstockError
+from common.values.ids import Offset
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.conformance.needs import needs
@@ -38,7 +38,7 @@ def test_pending_and_later_appends_fail_with_the_cause(buffer: Buffer, cause: Ex
 
 
 def test_flush_and_close_return(buffer: Buffer) -> None:
-    """flush does not wait for what nobody writes any more, close lets go; calls after it raise Closed."""
+    """flush does not wait for records that nobody writes any more, and close returns; calls after it raise Closed."""
     writer = buffer.writer()
     cause = RuntimeError("no memory")
     buffer.breaker.break_writer(writer, cause)
@@ -51,7 +51,7 @@ def test_flush_and_close_return(buffer: Buffer) -> None:
 
 
 def test_readers_go_on_and_a_new_writer_takes_over(buffer: Buffer) -> None:
-    """What stood before is read, and once the dead writer is closed another one appends behind it."""
+    """The records before are read, and once the dead writer is closed another one appends after them."""
     writer, cursor = buffer.writer(), buffer.cursor()
     sent = buffer.append(writer, 3)
     buffer.breaker.break_writer(writer, RuntimeError("no memory"))
@@ -64,7 +64,7 @@ def test_readers_go_on_and_a_new_writer_takes_over(buffer: Buffer) -> None:
 
 @needs(HoldsBack)
 def test_what_is_under_way_fails_when_the_thread_dies(buffer: Buffer) -> None:
-    """Appends that were waiting to become durable all fail too, and say that they may stand; none is said not to."""
+    """Appends that were waiting to become durable all fail too, with `written: unknown`: their records may exist."""
     writer = buffer.writer()
     before = buffer.append(writer, 2)
     buffer.gate.hold()
@@ -81,25 +81,27 @@ def test_what_is_under_way_fails_when_the_thread_dies(buffer: Buffer) -> None:
         _check(future.exception(), cause)
     under_way = [future.exception() for future in futures[: len(sent)]]
     written = [error.written if isinstance(error, WriterDied) else error for error in under_way]
-    assert set(written) == {"unknown"}, f"of records that may stand it was said that they are written: {written}"
-    _check_what_stands(buffer, writer, before, dict(zip([*sent, *later], futures, strict=True)))
+    assert set(written) == {"unknown"}, (
+        f"appends were under way when the thread died: each must fail with written='unknown', got {written}"
+    )
+    _check_what_exists(buffer, writer, before, dict(zip([*sent, *later], futures, strict=True)))
 
 
-def _check_what_stands(
+def _check_what_exists(
     buffer: Buffer, dead: Writer, before: list[tuple[Offset, Record]], futures: "dict[Record, Future[Appended]]"
 ) -> None:
     buffer.bounded(dead.close)
     buffer.append(buffer.writer())
     found = [one for _, one in buffer.read_all()]
     assert found[:2] == [one for _, one in before]
-    standing = [future.exception() for one, future in futures.items() if one in found]
-    wrong = [error for error in standing if isinstance(error, WriterDied) and error.written == "no"]
-    assert not wrong, f"records stand of which it was said that they do not: {wrong[:3]}"
+    existing = [future.exception() for one, future in futures.items() if one in found]
+    wrong = [error for error in existing if isinstance(error, WriterDied) and error.written == "no"]
+    assert not wrong, f"{len(wrong)} records exist although their appends failed with written='no', such as {wrong[:3]}"
 
 
 def _check(error: BaseException | None, cause: Exception) -> None:
     if isinstance(cause, DataCorrupt | Forked):
-        assert error is cause or type(error) is type(cause), f"expected {cause!r}, the cause, got {error!r}"
+        assert error is cause or type(error) is type(cause), f"expected the cause itself, {cause!r}, got {error!r}"
         return
     assert isinstance(error, WriterDied), f"expected WriterDied, got {error!r}"
-    assert error.__cause__ is cause, f"WriterDied must name its cause {cause!r}, it has {error.__cause__!r}"
+    assert error.__cause__ is cause, f"WriterDied must have {cause!r} as its __cause__, got {error.__cause__!r}"

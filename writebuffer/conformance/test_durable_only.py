@@ -1,7 +1,7 @@
 """Durable only: nothing is acknowledged or read before it is durable. Needs a durability that can be held back.
 
-Each test waits until what was appended has got as far as it gets while held back, and looks then: a backend that shows
-or acknowledges it has done so by that time, or does before `release` was called, which is told apart from after it.
+Each test waits until the appends have gone as far as they can while held back, and looks then. A backend that shows or
+acknowledges too early has done so by then, or does so before `release` is called; both are noticed.
 """
 
 from concurrent.futures import Future
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from common.errors import Unavailable
-from common.ids import Offset
+from common.values.errors import Unavailable
+from common.values.ids import Offset
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.conformance.needs import needs
@@ -23,7 +23,7 @@ pytestmark = needs(HoldsBack)
 
 
 class Gate:
-    """The backend's, shut, and whether it was opened again."""
+    """Holds the backend back from the start, and knows whether it was released."""
 
     def __init__(self, buffer: Buffer) -> None:
         self._buffer = buffer
@@ -54,7 +54,7 @@ class Gate:
 
 
 def test_a_reader_sees_only_what_is_durable(buffer: Buffer) -> None:
-    """While held back, cursors old and new return the records before and stand there; released, the rest comes."""
+    """While held back, cursors old and new return the records before and stay there; released, the rest comes."""
     writer, cursor = buffer.writer(), buffer.cursor()
     before = buffer.append(writer, 3)
     assert buffer.read(cursor, 3) == before
@@ -64,11 +64,15 @@ def test_a_reader_sees_only_what_is_durable(buffer: Buffer) -> None:
     gate.await_held()
     end = Offset(before[-1][0] + 1)
     for one, expected in ((cursor, []), (buffer.cursor(), before)):
-        assert buffer.read_to(one, end) == expected, "a record was read that is not durable yet"
-        assert buffer.poll(one).next_offset == end, "a cursor moved over a record that is not durable yet"
+        assert buffer.read_to(one, end) == expected, (
+            f"a record was read that is not durable yet: only those below {end} are"
+        )
+        assert buffer.poll(one).next_offset == end, (
+            f"a cursor moved past a record that is not durable yet; it must stay at {end}"
+        )
     gate.release()
-    told = [(buffer.result(future).offset, one) for future, one in zip(futures, held, strict=True)]
-    assert buffer.read(cursor, 3) == told
+    resolved = [(buffer.result(future).offset, one) for future, one in zip(futures, held, strict=True)]
+    assert buffer.read(cursor, 3) == resolved
 
 
 def test_nothing_is_acknowledged_before_it_is_durable(buffer: Buffer) -> None:
@@ -88,7 +92,7 @@ def test_nothing_is_acknowledged_before_it_is_durable(buffer: Buffer) -> None:
 
 
 def test_next_offset_is_the_durable_end(buffer: Buffer) -> None:
-    """While held back next stays where it was, seek_to_next stands there; one further is refused, or Unavailable."""
+    """While held back next stays where it was, seek_to_next moves there; one further is refused, or Unavailable."""
     writer, reader = buffer.writer(), buffer.reader()
     buffer.append(writer, 2)
     end = reader.offsets(ONE).next_offset
@@ -96,10 +100,14 @@ def test_next_offset_is_the_durable_end(buffer: Buffer) -> None:
     future = writer.append(ONE, record(buffer.next_numbers(1)[0]))
     gate.await_held()
     for one in (reader, buffer.reader()):
-        assert one.offsets(ONE).next_offset == end, "next offset counts a record that is not durable"
-    cursor = reader.reader(ONE)
+        assert one.offsets(ONE).next_offset == end, (
+            f"next offset counts a record that is not durable; it must stay {end}"
+        )
+    cursor = reader.cursor(ONE)
     cursor.seek_to_next()
-    assert buffer.poll(cursor).next_offset == end, "seek_to_next stands behind a record that is not durable"
+    assert buffer.poll(cursor).next_offset == end, (
+        f"seek_to_next must move to the durable end {end}, which is before the record that is not durable"
+    )
     with pytest.raises((OffsetInFuture, Unavailable)):
         cursor.seek(Offset(end + 1))
     gate.release()
@@ -114,8 +122,8 @@ def test_a_blocked_poll_wakes_when_what_was_held_back_is_durable(buffer: Buffer)
     waiting = gate.waiting_poll(cursor)
     future = writer.append(ONE, record(0))
     gate.await_held()
-    assert not waiting.done(), "a poll returned while what was appended was not durable"
+    assert not waiting.done(), "a poll returned while the record was not durable; it must wait until the record is"
     gate.release()
     batch, after_release = buffer.result(waiting)
-    assert after_release, "a poll returned while what was appended was not durable"
+    assert after_release, "a poll returned while the record was not durable; it must wait until the record is"
     assert [(one.offset, one.record) for one in batch.records] == [(buffer.result(future).offset, record(0))]

@@ -1,4 +1,4 @@
-"""Headers: what travels beside the payload survives unchanged, to the ends of its ranges."""
+"""Headers: every value that they may have is read as it was sent."""
 
 import pytest
 
@@ -15,16 +15,16 @@ def test_trace_context_survives(buffer: Buffer) -> None:
     for one in (traced, plain):
         buffer.result(writer.append(ONE, one))
     found = [one.headers.trace_parent for _, one in buffer.read_all()]
-    assert found == [TRACE_PARENT, ""], f"trace parents were read as {found}"
+    assert found == [TRACE_PARENT, ""], f"trace parents were read as {found}, sent were {[TRACE_PARENT, '']}"
 
 
 @pytest.mark.parametrize("time_ns", [-(2**63), -5, 0, 1, 1_700_000_000_123_456_789, 2**63 - 1])
 def test_append_time_is_the_records_own(buffer: Buffer, time_ns: int) -> None:
-    """Futures and readers tell the append time of the header, to the nanosecond, and never that of any clock."""
+    """Futures and readers report the append time of the header, to the nanosecond, never that of a clock."""
     writer = buffer.writer()
     one = record(0, time_ns=time_ns)
-    told_ns = buffer.result(writer.append(ONE, one)).append_time_ns
-    assert told_ns == time_ns, f"the future told the append time {told_ns}, the record has {time_ns}"
+    found_ns = buffer.result(writer.append(ONE, one)).append_time_ns
+    assert found_ns == time_ns, f"the future has the append time {found_ns} ns, the record has {time_ns} ns"
     ((_, found),) = buffer.read_all()
     assert found.headers.append_time_ns == found.append_time_ns == time_ns
 
@@ -45,5 +45,5 @@ def test_headers_of_every_shape_survive(buffer: Buffer, headers: RecordHeaders, 
     writer = buffer.writer()
     buffer.result(writer.append(ONE, Record.of(headers, payload)))
     ((_, found),) = buffer.read_all()
-    assert found.headers == headers, f"the headers were read as {found.headers}"
+    assert found.headers == headers, f"the headers were read as {found.headers}, sent were {headers}"
     assert found.payload == payload

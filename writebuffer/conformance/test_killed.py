@@ -1,4 +1,4 @@
-"""Durability: what was acknowledged is there after its process was killed."""
+"""Durability: acknowledged records are read after their process was killed."""
 
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.conformance.child import Line, line_of
@@ -12,10 +12,12 @@ ACKNOWLEDGED = 300
 
 
 def test_a_fresh_process_reads_all_that_a_killed_writer_acknowledged(buffer: Buffer) -> None:
-    """After SIGKILL of a writer under load, each acknowledged record stands at its offset, in order, with its bytes."""
+    """After SIGKILL of a writer under load, each acknowledged record is read at its offset, in order, unchanged."""
     acknowledged = _written_by_a_killed_process(buffer, 0)
     found = buffer.child("read").rest_of_lines()
-    assert _lost(acknowledged, found) == [], "acknowledged records are missing or different after the kill"
+    assert _lost(acknowledged, found) == [], (
+        "acknowledged records are missing or different after the kill: they were not durable"
+    )
     assert [offset for offset, _, _ in found] == sorted({offset for offset, _, _ in found})
     numbers = [number for _, number, _ in found]
     assert numbers == list(range(len(numbers))), "the records of one writer are not the first it appended, in order"
@@ -29,7 +31,9 @@ def test_a_new_writer_goes_on_after_a_killed_one(buffer: Buffer) -> None:
     one = record(900_000)
     acknowledged.append(line_of(buffer.result(buffer.writer().append(ONE, one)).offset, one))
     found = buffer.child("read").rest_of_lines()
-    assert _lost(acknowledged, found) == [], "acknowledged records are missing or different after the kills"
+    assert _lost(acknowledged, found) == [], (
+        "acknowledged records are missing or different after the kills: they were not durable"
+    )
     assert len({offset for offset, _, _ in acknowledged}) == len(acknowledged), "an offset was acknowledged twice"
 
 
@@ -41,7 +45,7 @@ def test_what_was_acknowledged_says_by_what_it_is_durable(buffer: Buffer) -> Non
 
 
 def _written_by_a_killed_process(buffer: Buffer, number: int) -> list[Line]:
-    """Everything it was told that it stands, the lines included that were on their way when it was killed."""
+    """Everything that was acknowledged to it, with the lines that it had printed when it was killed."""
     process = buffer.child("write", number)
     acknowledged = process.lines(ACKNOWLEDGED)
     assert len(acknowledged) == ACKNOWLEDGED, "the writing process ended by itself"

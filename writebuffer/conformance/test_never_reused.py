@@ -7,18 +7,20 @@ from writebuffer.contract import Trimmable
 
 @needs(Trimmable)
 def test_an_append_after_trimming_everything_goes_on(buffer: Buffer) -> None:
-    """After trimming as far as the backend can, the next record stands at or behind the next offset told before."""
+    """After trimming as far as the backend can, the next record is at or after the next offset of before."""
     writer, reader = buffer.writer(), buffer.reader()
     buffer.trim_until_moved(writer, reader)
     next_offset = reader.offsets(ONE).next_offset
     ((offset, sent),) = buffer.append(writer)
-    assert offset >= next_offset, f"offset {offset} was given again: next was {next_offset} before"
+    assert offset >= next_offset, (
+        f"the next append must be at or after {next_offset}, got {offset}: an offset was given twice"
+    )
     assert buffer.read_all()[-1] == (offset, sent)
 
 
 @needs(Trimmable)
 def test_an_append_after_trimming_and_opening_again_goes_on(buffer: Buffer) -> None:
-    """So it is when the buffer was closed and opened again in between, with first and next as they were."""
+    """The same when the buffer was closed and opened again in between; first and next offset stay as they were."""
     writer, reader = buffer.writer(), buffer.reader()
     buffer.trim_until_moved(writer, reader)
     before = reader.offsets(ONE)
@@ -27,7 +29,9 @@ def test_an_append_after_trimming_and_opening_again_goes_on(buffer: Buffer) -> N
     again = buffer.again()
     assert buffer.reader(again).offsets(ONE) == before
     ((offset, _),) = buffer.append(buffer.writer(again))
-    assert offset >= before.next_offset, f"offset {offset} was given again: next was {before.next_offset} before"
+    assert offset >= before.next_offset, (
+        f"the next append must be at or after {before.next_offset}, got {offset}: an offset was given twice"
+    )
 
 
 @needs(Trimmable)
@@ -44,7 +48,7 @@ def test_no_offset_returns_over_many_rounds(buffer: Buffer) -> None:
 
 
 def test_creating_again_changes_nothing(buffer: Buffer) -> None:
-    """`create` on a buffer that stands keeps its records and its offsets."""
+    """`create` on a buffer that exists keeps its records and its offsets."""
     writer = buffer.writer()
     sent = buffer.append(writer, 3)
     buffer.create()

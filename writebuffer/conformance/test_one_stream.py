@@ -1,4 +1,4 @@
-"""One stream: what was appended comes back, in order, equal to the byte."""
+"""One stream: records are read as they were appended, in order, byte for byte."""
 
 from concurrent.futures import Future
 
@@ -10,15 +10,15 @@ from writebuffer.contract import Appended, AppendedRange
 
 
 def test_a_poll_of_an_empty_sequencer_returns_nothing(buffer: Buffer) -> None:
-    """A poll of an empty sequencer is empty and says that the cursor stands at the next offset."""
+    """A poll of an empty sequencer is empty and says that the cursor is at the next offset."""
     reader = buffer.reader()
-    batch = buffer.poll(reader.reader(ONE))
+    batch = buffer.poll(reader.cursor(ONE))
     assert list(batch.records) == []
     assert batch.next_offset == reader.offsets(ONE).next_offset
 
 
 def test_a_record_comes_back_equal_to_the_byte(buffer: Buffer) -> None:
-    """Headers and payload of what is read are those of what was appended, at the offset that the future told."""
+    """Headers and payload of what is read are those of what was appended, at the offset that the future resolved to."""
     writer, cursor = buffer.writer(), buffer.cursor()
     sent = record(1, 100)
     appended = buffer.result(writer.append(ONE, sent))
@@ -28,8 +28,8 @@ def test_a_record_comes_back_equal_to_the_byte(buffer: Buffer) -> None:
     assert found.to_bytes() == sent.to_bytes()
 
 
-def test_what_comes_later_stands_behind_what_is_there(buffer: Buffer) -> None:
-    """Two more records arrive at the same cursor, in order and behind the first, and nothing else does."""
+def test_what_comes_later_follows_what_is_there(buffer: Buffer) -> None:
+    """Two more records arrive at the same cursor, in order and after the first, and nothing else does."""
     writer, cursor = buffer.writer(), buffer.cursor()
     first = buffer.append(writer)
     assert buffer.read(cursor, 1) == first
@@ -40,12 +40,14 @@ def test_what_comes_later_stands_behind_what_is_there(buffer: Buffer) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5000])
 def test_append_many_keeps_the_order_of_its_records(buffer: Buffer, count: int) -> None:
-    """The records of one append_many stand in its order, from its first to its last offset, with nothing between."""
+    """The records of one append_many are read in its order, from its first to its last offset, with none between."""
     writer = buffer.writer()
     before, after = buffer.append(writer), records(range(1, count + 1))
     span = buffer.result(writer.append_many(ONE, after))
     found = buffer.read_all()
-    assert [one for _, one in found] == [before[0][1], *after], "the records of append_many stand in another order"
+    assert [one for _, one in found] == [before[0][1], *after], (
+        "the records of append_many are read in another order than they were given in"
+    )
     assert isinstance(span, AppendedRange)
     assert (offsets(found)[1], offsets(found)[-1]) == (span.first.offset, span.last.offset), (
         "append_many must resolve with the offsets of its first and its last record"
@@ -55,7 +57,7 @@ def test_append_many_keeps_the_order_of_its_records(buffer: Buffer, count: int) 
 
 
 def test_append_and_append_many_in_turn_keep_the_order_of_the_calls(buffer: Buffer) -> None:
-    """Single appends and append_many of one writer, sent without waiting, stand in the order of the calls."""
+    """Single appends and append_many of one writer, sent without waiting, are read in the order of the calls."""
     writer = buffer.writer()
     futures: list[Future[Appended] | Future[AppendedRange]] = []
     for first in range(0, 200, 10):
@@ -65,11 +67,11 @@ def test_append_and_append_many_in_turn_keep_the_order_of_the_calls(buffer: Buff
     buffer.settled(futures)
     for future in futures:
         future.result()
-    assert numbers(buffer.read_all()) == list(range(200)), "records stand in another order than that of the calls"
+    assert numbers(buffer.read_all()) == list(range(200)), "records are read in another order than that of the calls"
 
 
-def test_a_writer_opened_later_goes_on_behind(buffer: Buffer) -> None:
-    """What a second writer appends after the first was closed stands behind it, and both are read."""
+def test_a_writer_opened_later_goes_on_after_the_first(buffer: Buffer) -> None:
+    """Records of a second writer, opened after the first was closed, follow those of the first; all are read."""
     writer = buffer.writer()
     first = buffer.append(writer, 3)
     writer.close()

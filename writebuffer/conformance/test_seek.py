@@ -2,15 +2,15 @@
 
 import pytest
 
-from common.errors import InvalidRequest
-from common.ids import Offset
+from common.values.errors import InvalidRequest
+from common.values.ids import Offset
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.errors import OffsetInFuture
 
 
 def test_seeking_forward_and_backward(buffer: Buffer) -> None:
-    """From each offset that was sought, in whatever order, everything from there on is read."""
+    """From each offset that was sought, in any order, everything from there on is read."""
     sent = buffer.append(buffer.writer(), 6)
     cursor = buffer.cursor()
     for at in (3, 1, 0, 4, 5, 2):
@@ -18,12 +18,25 @@ def test_seeking_forward_and_backward(buffer: Buffer) -> None:
         assert buffer.read(cursor, 6 - at) == sent[at:]
 
 
+def test_every_offset_from_first_to_next_may_be_sought(buffer: Buffer) -> None:
+    """Whether there is a record at it or not: what is read is all that is at it or after it."""
+    writer, reader = buffer.writer(), buffer.reader()
+    sent = [one for _ in range(4) for one in buffer.append(writer, 2)]
+    cursor, next_offset = reader.cursor(ONE), reader.offsets(ONE).next_offset
+    for asked in range(next_offset + 1):
+        expected = [one for one in sent if one[0] >= asked]
+        cursor.seek(Offset(asked))
+        assert buffer.read(cursor, len(expected)) == expected, (
+            f"after a seek to {asked} the records read are not those at or after it"
+        )
+
+
 def test_seeking_to_the_last_record_and_to_next(buffer: Buffer) -> None:
     """next - 1 reads the last record, next is legal and reads what comes then."""
     writer = buffer.writer()
     sent = buffer.append(writer, 3)
     reader = buffer.reader()
-    cursor, next_offset = reader.reader(ONE), reader.offsets(ONE).next_offset
+    cursor, next_offset = reader.cursor(ONE), reader.offsets(ONE).next_offset
     cursor.seek(Offset(next_offset - 1))
     assert buffer.read(cursor, 1) == sent[-1:]
     cursor.seek(next_offset)
@@ -49,7 +62,7 @@ def test_a_cursor_sought_in_an_empty_sequencer_waits_for_what_comes(buffer: Buff
     """Where first and next are the same, both are legal, by offset and by name."""
     writer, reader = buffer.writer(), buffer.reader()
     first = reader.offsets(ONE).first_offset
-    by_offset, by_name = reader.reader(ONE), reader.reader(ONE)
+    by_offset, by_name = reader.cursor(ONE), reader.cursor(ONE)
     by_offset.seek(first)
     by_name.seek_to_next()
     sent = buffer.append(writer, 2)
@@ -59,10 +72,10 @@ def test_a_cursor_sought_in_an_empty_sequencer_waits_for_what_comes(buffer: Buff
 
 @pytest.mark.parametrize("beyond", [1, 2, 10**15])
 def test_seeking_past_next_is_refused_and_moves_nothing(buffer: Buffer, beyond: int) -> None:
-    """next + 1 raises OffsetInFuture with both offsets; the cursor stands where it stood, other cursors are unmoved."""
+    """next + 1 raises OffsetInFuture with both offsets; the cursor and the other cursors are not moved."""
     sent = buffer.append(buffer.writer(), 5)
     reader = buffer.reader()
-    cursor, other, next_offset = reader.reader(ONE), reader.reader(ONE), reader.offsets(ONE).next_offset
+    cursor, other, next_offset = reader.cursor(ONE), reader.cursor(ONE), reader.offsets(ONE).next_offset
     cursor.seek(sent[2][0])
     with pytest.raises(OffsetInFuture) as raised:
         cursor.seek(Offset(next_offset + beyond))
@@ -77,7 +90,7 @@ def test_seeking_past_next_is_refused_and_moves_nothing(buffer: Buffer, beyond: 
 def test_seeking_past_next_of_an_empty_sequencer_is_refused(buffer: Buffer) -> None:
     """Also where nothing was ever appended."""
     reader = buffer.reader()
-    cursor, next_offset = reader.reader(ONE), reader.offsets(ONE).next_offset
+    cursor, next_offset = reader.cursor(ONE), reader.offsets(ONE).next_offset
     with pytest.raises(OffsetInFuture):
         cursor.seek(Offset(next_offset + 1))
     sent = buffer.append(buffer.writer())
@@ -85,7 +98,7 @@ def test_seeking_past_next_of_an_empty_sequencer_is_refused(buffer: Buffer) -> N
 
 
 def test_a_negative_offset_is_refused(buffer: Buffer) -> None:
-    """No backend gives a meaning of its own to -1 or -2; the cursor stands where it stood."""
+    """No backend gives -1 or -2 a meaning of its own; a seek after it works."""
     sent = buffer.append(buffer.writer(), 3)
     cursor = buffer.cursor()
     for asked in (-1, -2, -1001):
@@ -109,7 +122,7 @@ def test_seeking_revives_a_cursor_after_an_error(buffer: Buffer) -> None:
 
 
 def test_seeking_throws_away_what_was_read_ahead(buffer: Buffer) -> None:
-    """After one record of many, a seek far forward and back reads exactly what stands there."""
+    """After one record of many, a seek far forward and back reads exactly what is there."""
     writer = buffer.writer()
     span = buffer.append_many(writer, 500, 100)
     everything = buffer.read_all()
@@ -122,10 +135,10 @@ def test_seeking_throws_away_what_was_read_ahead(buffer: Buffer) -> None:
 
 
 def test_seeking_while_another_cursor_waits_moves_only_one(buffer: Buffer) -> None:
-    """A cursor that is blocked at next stays there, whatever another of its reader does."""
+    """A cursor that is blocked at next stays there while another of its reader moves."""
     writer, reader = buffer.writer(), buffer.reader()
     sent = buffer.append(writer, 3)
-    waiting, other = reader.reader(ONE), reader.reader(ONE)
+    waiting, other = reader.cursor(ONE), reader.cursor(ONE)
     waiting.seek_to_next()
     blocked = in_background(lambda: buffer.poll(waiting, timeout_s=3 * buffer.patience_s))
     other.seek_to_first()

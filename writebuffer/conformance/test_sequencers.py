@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.ids import SequencerId
+from common.values.ids import SequencerId
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import Buffer
 from writebuffer.conformance.samples import records
@@ -13,8 +13,8 @@ def test_every_writer_and_reader_sees_the_same_sequencers(absent: Buffer, count:
     """A buffer made with N sequencers has 0..N-1 for its writer, for every reader and after opening it again."""
     absent.create(count)
     readers = [absent.reader(), absent.reader(absent.again())]
-    for told in (absent.writer().sequencers(), *(reader.sequencers() for reader in readers)):
-        assert list(told) == list(range(count))
+    for found in (absent.writer().sequencers(), *(reader.sequencers() for reader in readers)):
+        assert list(found) == list(range(count))
 
 
 @pytest.mark.parametrize("count", [2, 16])
@@ -30,7 +30,7 @@ def test_sequencers_are_isolated(absent: Buffer, count: int) -> None:
 
 
 def test_appends_to_several_sequencers_at_once_go_where_they_were_sent(absent: Buffer) -> None:
-    """Appends to 16 sequencers in turn, none awaited, each stand on the sequencer that the call named."""
+    """Appends to 16 sequencers in turn, none awaited, are each stored on the sequencer that the call named."""
     absent.create(16)
     writer = absent.writer()
     sent = records(absent.next_numbers(320))
@@ -45,7 +45,7 @@ def test_silence_of_one_sequencer_delays_no_other(absent: Buffer) -> None:
     """While a cursor waits on a sequencer that stays silent, the others' records arrive; the silent one stays empty."""
     absent.create(2)
     writer, reader = absent.writer(), absent.reader()
-    silent, busy = reader.reader(SequencerId(0)), reader.reader(SequencerId(1))
+    silent, busy = reader.cursor(SequencerId(0)), reader.cursor(SequencerId(1))
     blocked = in_background(lambda: silent.poll(1, 1, 5 * absent.patience_s))
     sent = absent.append(writer, 3, sequencer=1)
     assert absent.bounded(lambda: absent.read(busy, 3)) == sent

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.ids import Offset
+from common.values.ids import Offset
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.conformance.needs import needs
 from writebuffer.conformance.samples import START_NS, record
@@ -24,7 +24,7 @@ def test_seeking_before_between_at_and_after(buffer: Buffer) -> None:
 
 
 def test_seeking_after_the_last_waits_for_what_comes(buffer: Buffer) -> None:
-    """A time after every record stands at next: what is appended then is read, whatever its time."""
+    """A time after every record moves to next: what is appended then is read, also with an earlier time."""
     writer = buffer.writer()
     _append_at(buffer, [0, 10], writer)
     cursor = buffer.cursor()
@@ -35,7 +35,7 @@ def test_seeking_after_the_last_waits_for_what_comes(buffer: Buffer) -> None:
     assert buffer.read(cursor, 1) == sent
 
 
-def test_times_are_told_apart_by_the_nanosecond(buffer: Buffer) -> None:
+def test_times_differ_by_the_nanosecond(buffer: Buffer) -> None:
     """Times within one millisecond and one microsecond are different times."""
     writer = buffer.writer()
     sent = [_append(buffer, writer, START_NS + ns) for ns in (0, 1, 999, 1000, 2000)]
@@ -53,7 +53,7 @@ def test_of_equal_times_the_first_is_found(buffer: Buffer) -> None:
 
 
 def test_with_a_clock_that_stepped_back_the_first_in_order_is_found(buffer: Buffer) -> None:
-    """The order of offsets counts: no record at or after the time stands before the one that was found."""
+    """The order of offsets counts: no record before the one that was found is at or after the time."""
     sent = _append_at(buffer, [10, 20, 40, 15, 50, 5])
     cursor = buffer.cursor()
     for offset_ms, expected in {5: 0, 10: 0, 12: 1, 20: 1, 21: 2, 40: 2, 41: 4, 50: 4}.items():
@@ -63,7 +63,7 @@ def test_with_a_clock_that_stepped_back_the_first_in_order_is_found(buffer: Buff
 
 
 def test_an_empty_sequencer_is_sought_by_any_time(buffer: Buffer) -> None:
-    """Where nothing stands, every time is after the last: the cursor waits at next."""
+    """Without records every time is after the last: the cursor waits at next."""
     writer, cursor = buffer.writer(), buffer.cursor()
     buffer.by_time(cursor).seek_to_time(START_NS)
     sent = _append_at(buffer, [-5], writer)
@@ -72,7 +72,7 @@ def test_an_empty_sequencer_is_sought_by_any_time(buffer: Buffer) -> None:
 
 @pytest.mark.parametrize("time_ns", [-(2**63), 0, 2**63 - 1])
 def test_the_ends_of_time_are_legal(buffer: Buffer, time_ns: int) -> None:
-    """The least time stands at the first offset, the greatest at next where no record has it."""
+    """The least time moves to the first offset, the greatest to next where no record has it."""
     sent = _append_at(buffer, [0, 10])
     cursor = buffer.cursor()
     expected = sent if time_ns <= 0 else []

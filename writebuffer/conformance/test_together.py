@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from common.ids import Offset
+from common.values.ids import Offset
 from writebuffer.conformance.background import in_background
 from writebuffer.conformance.buffer import ONE, Buffer, numbers, offsets
 from writebuffer.conformance.samples import record
@@ -15,12 +15,12 @@ EACH = 100
 
 
 def test_each_threads_appends_keep_their_order(buffer: Buffer) -> None:
-    """Threads share a writer without losing a record; the appends of each stand in the order of its calls."""
+    """Threads share a writer without losing a record; those of each thread are read in the order of its calls."""
     _append_from_threads(buffer, [buffer.writer()] * THREADS)
 
 
 def test_each_writers_appends_keep_their_order(buffer: Buffer) -> None:
-    """Of as many writers as the backend lets open at once, each one's appends stand in order; no record is lost."""
+    """With two writers, or one where a backend allows one, the records of each are read in order; none is lost."""
     writers = [buffer.writer()]
     with suppress(HeldByAnother):  # one at a time is a rule a backend may have; then the first goes on undisturbed
         writers.append(buffer.writer())
@@ -36,13 +36,17 @@ def test_readers_that_follow_while_threads_write_see_the_same_sequence(buffer: B
     one, other = (buffer.result(future) for future in following)
     assert one == other, "two readers saw different sequences"
     assert one == buffer.read_all()
-    assert sorted(numbers(one)) == list(range(THREADS * EACH)), "not every record was read exactly once"
+    assert sorted(numbers(one)) == list(range(THREADS * EACH)), (
+        "not every record was read exactly once: some are missing or occur twice"
+    )
 
 
 def _append_from_threads(buffer: Buffer, writers: list[Writer]) -> None:
     sent = _append_all(buffer, writers)
     found = buffer.read_all()
-    assert sorted(numbers(found)) == list(range(EACH * len(writers))), "not every record was read exactly once"
+    assert sorted(numbers(found)) == list(range(EACH * len(writers))), (
+        "not every record was read exactly once: some are missing or occur twice"
+    )
     for mine in sent:
         assert offsets(mine) == sorted(offsets(mine)), "the offsets of one thread's appends do not grow call by call"
         assert [one for one in found if one in mine] == mine, "the appends of one thread were read in another order"

@@ -4,8 +4,8 @@ from typing import Any, cast
 
 import pytest
 
-from common.errors import InvalidRequest
-from common.ids import SequencerId
+from common.values.errors import InvalidRequest
+from common.values.ids import SequencerId
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.conformance.samples import record
 from writebuffer.errors import MalformedRecord, UnknownSequencer
@@ -21,7 +21,7 @@ def test_an_unknown_sequencer_is_named(absent: Buffer, sequencer: int) -> None:
     for act in (
         lambda: writer.append(unknown, record(0)),
         lambda: writer.append_many(unknown, [record(0)]),
-        lambda: reader.reader(unknown),
+        lambda: reader.cursor(unknown),
         lambda: reader.offsets(unknown),
         lambda: reader.identity(unknown),
     ):
@@ -56,7 +56,7 @@ def test_what_is_no_record_is_refused(buffer: Buffer, wrong: Any) -> None:
 
 
 def test_an_append_many_of_nothing_is_refused(buffer: Buffer) -> None:
-    """It could not say where its records stand."""
+    """There is no first and last offset that it could resolve to."""
     writer = buffer.writer()
     with pytest.raises(MalformedRecord):
         writer.append_many(ONE, [])
@@ -65,7 +65,7 @@ def test_an_append_many_of_nothing_is_refused(buffer: Buffer) -> None:
 
 
 def test_a_list_changed_after_the_call_changes_nothing(buffer: Buffer) -> None:
-    """append_many took what it was given: the caller may use its list again at once."""
+    """append_many has copied the list: the caller may change it at once."""
     writer = buffer.writer()
     mine = [record(0), record(1)]
     future = writer.append_many(ONE, mine)

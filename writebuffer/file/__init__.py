@@ -6,7 +6,7 @@
 <root>/<sequencer:03>/lock                             held by the one writer for life
 
 Invariant: an offset is acknowledged, or returned by a reader, only once its bytes are proven durable.
-The reading rule stands in walk.py, what a cursor makes of it in history.py, what opening for writing does in
+The reading rule is in walk.py, what a cursor makes of it in history.py, what opening for writing does in
 recovery.py; docs/formats/log.md has every byte.
 """
 

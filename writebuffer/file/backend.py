@@ -15,32 +15,32 @@ from pathlib import Path
 
 import structlog
 
-from common.clock import Clock, SystemClock
-from common.disk import Disk, DiskLock, FileStat, LocalDisk, Locked
-from common.errors import Forked, Misconfigured, Unavailable
-from common.ids import Offset, SequencerId
 from common.logs import Logger
+from common.store.disk import Disk, DiskLock, LocalDisk, Locked
+from common.store.disk_errors import is_setting, plain
+from common.values.clock import Clock, SystemClock
+from common.values.errors import Forked, Misconfigured, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_count, check_found_count
-from writebuffer.contract import Durable, Measurable, SeekableByTime, Trimmable
-from writebuffer.errors import BufferNotFound, HeldByAnother
+from writebuffer.contract import Dense, Durable, Measurable, SeekableByTime, Trimmable
+from writebuffer.errors import HeldByAnother
 from writebuffer.file.buffer_json import NAME, BufferJson, load_buffer_json
 from writebuffer.file.committer import Committer
 from writebuffer.file.format import Place
 from writebuffer.file.log import LogWriter
+from writebuffer.file.own_log import OpenedBuffer, OwnLog
 from writebuffer.file.reader import FileReader
+from writebuffer.file.restart import Restarted, restart
 from writebuffer.file.writer import FileWriter
-from writebuffer.record import Record
+from writebuffer.waiting import CLOSE_S
 
 SEGMENT_BYTES = 64 * 2**20
-_LEFT_BEHIND = (
-    "the buffer was deleted since this writer opened it; start the process again, and with it whoever reads the buffer"
-)
 
 
 class FileBackend:
     """Implements Provable. Only one writer at a time, from any process of this machine; any number of readers."""
 
-    powers: frozenset[type] = frozenset({Durable, Trimmable, Measurable, SeekableByTime})
+    powers: frozenset[type] = frozenset({Dense, Durable, Trimmable, Measurable, SeekableByTime})
 
     def __init__(
         self,
@@ -49,14 +49,19 @@ class FileBackend:
         *,
         clock: Clock | None = None,
         segment_bytes: int = SEGMENT_BYTES,
+        close_s: float = CLOSE_S,
         logger: Logger | None = None,
     ) -> None:
-        """folder: absolute. segment_bytes: a segment is rolled before the batch that would make it larger."""
+        """folder: absolute. segment_bytes: a segment is rolled before the batch that would make it larger.
+
+        close_s: how long a writer that is closed waits for a disk that hangs.
+        """
         self.url = f"file://{folder}"
         self._folder = folder
         self._disk = disk or LocalDisk()
         self._clock = clock or SystemClock()
         self._segment_bytes = segment_bytes
+        self._close_s = close_s
         self._logger: Logger = logger or structlog.get_logger()
 
     def create(self, sequencers: int) -> None:
@@ -79,24 +84,47 @@ class FileBackend:
     def delete(self) -> None:
         with self._translated():
             with suppress(OSError):
-                Path(self._path()).unlink()  # first: whoever misses another file looks here whether the buffer stands
+                Path(self._path()).unlink()  # first: whoever misses another file looks here whether the buffer exists
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def open_writer(self) -> FileWriter:
         locks = ExitStack()
         committers: list[Committer] = []
-        writer = FileWriter(committers, self.url, locks.close, self._logger)
+        writer = FileWriter(committers, self.url, locks.close, self._logger, self._close_s)
         with self._translated(), ExitStack() as opened:
             opened.callback(writer.close)
-            standing = _Standing(self.url, lambda: self._disk.stat(self._path()), self._load)
-            places = self._places(standing.buffer)
+            buffer = OpenedBuffer(self.url, lambda: self._disk.stat(self._path()), self._load)
+            places = self._places(buffer.json)
             for place in places:
                 self._disk.make_folder(place.folder)
                 locks.callback(self._lock(place).close)
             for place in places:
-                committers.append(self._committer(place, standing.check))
+                committers.append(self._committer(place, buffer.check))
             opened.pop_all()
         return writer
+
+    def restart(self, sequencer: SequencerId, identities: Sequence[str], at_least: Offset) -> Restarted:
+        """Begin a sequencer's log again, empty (restart.py), at `at_least` or above.
+
+        identities: of each sequencer's stream, "" where none is known; a lost buffer.json is made again with them.
+        Raises HeldByAnother while a writer is open, Forked where the buffer is not of these identities, Unavailable.
+        """
+        with self._translated(), ExitStack() as held:
+            if not self._disk.stat(self._path()):
+                logs = tuple(bytes.fromhex(known) if known else uuid.uuid4().bytes for known in identities)
+                self._put_if_absent(BufferJson(len(logs), uuid.uuid4(), logs).encode())
+            buffer = self._load()
+            check_found_count(self.url, buffer.sequencers, len(identities), "a folder")
+            place = self._places(buffer)[sequencer]
+            if place.log_id.hex() != identities[sequencer]:
+                raise Forked(
+                    f"{self._path()} is of another buffer: sequencer {sequencer} has identity {place.log_id.hex()}, "
+                    f"the store's manifests followed {identities[sequencer]}. Move it away first",
+                    sequencer=sequencer,
+                )
+            if self._disk.stat(place.folder):
+                held.callback(self._lock(place).close)
+            return restart(place, at_least, self._clock)
 
     def open_reader(self) -> FileReader:
         with self._translated():
@@ -105,7 +133,7 @@ class FileBackend:
 
     def _committer(self, place: Place, check: Callable[[], None]) -> Committer:
         def open_log() -> LogWriter:
-            return _OwnLog(place, self._clock, self._segment_bytes, self._logger, check)
+            return OwnLog(place, self._clock, self._segment_bytes, self._logger, check)
 
         return Committer(place.sequencer, open_log, self._clock, self._logger)
 
@@ -121,7 +149,7 @@ class FileBackend:
             return self._disk.lock(place.path("lock"), json.dumps(holder).encode())
         except Locked as error:
             found = {"pid": "unknown", "host": "unknown", "since": "unknown"}
-            with suppress(ValueError):
+            with suppress(ValueError, TypeError, RecursionError):
                 found |= json.loads(error.holder)
             raise HeldByAnother(
                 f"{self.url}: sequencer {place.sequencer} is held by pid {found['pid']} on host {found['host']} since "
@@ -153,53 +181,11 @@ class FileBackend:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except PermissionError as error:
-            raise Misconfigured(f"{self.url}: {error}; give this user the folder, or choose another") from error
         except OSError as error:
-            raise Unavailable(f"{self.url}: {error}", written="unknown") from error
-
-
-class _Standing:
-    """Whether the buffer is still the one that was opened: a writer left behind must not touch what came after it."""
-
-    def __init__(self, url: str, stat: Callable[[], FileStat | None], load: Callable[[], BufferJson]) -> None:
-        self._url = url
-        self._stat = stat
-        self._load = load
-        self._seen = stat()
-        self.buffer = load()
-
-    def check(self) -> None:
-        """One look at the file's time, and at the file where that changed. Raises Forked, Unavailable."""
-        try:
-            seen = self._stat()
-            if seen == self._seen:
-                return
-            if self._load().buffer_id != self.buffer.buffer_id:
-                raise Forked(f"{self._url}: {_LEFT_BEHIND}")
-        except BufferNotFound:
-            raise Forked(f"{self._url}: {_LEFT_BEHIND}") from None
-        except OSError as error:
-            raise Unavailable(f"{self._url}: {error}", written="no") from error
-        self._seen = seen
-
-
-class _OwnLog(LogWriter):
-    """A log that is not written to, nor trimmed, once its buffer was deleted, or deleted and made again."""
-
-    def __init__(
-        self, place: Place, clock: Clock, segment_bytes: int, logger: Logger, check: Callable[[], None]
-    ) -> None:
-        self._check_standing = check
-        super().__init__(place, clock, segment_bytes, logger)
-
-    def commit(self, records: Sequence[Record]) -> Offset:
-        self._check_standing()
-        return super().commit(records)
-
-    def trim(self, before: Offset) -> Offset:
-        self._check_standing()
-        return super().trim(before)
+            message = f"write buffer {self.url}: {plain(error, self._folder)}"
+            if is_setting(error):
+                raise Misconfigured(message) from error
+            raise Unavailable(message, written="unknown") from error
 
 
 def _utc(now_ns: int) -> str:

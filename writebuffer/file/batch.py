@@ -10,8 +10,8 @@ from typing import cast
 
 import numpy as np
 
-from common.errors import DataCorrupt
-from common.ids import Offset
+from common.values.errors import DataCorrupt
+from common.values.ids import Offset
 from writebuffer.contract import SequencedRecord
 from writebuffer.file.format import BatchHeader
 from writebuffer.file.walk import Stored
@@ -23,7 +23,7 @@ _FEW = 8
 
 @dataclass(slots=True)
 class LoadedBatch:
-    """Record i stands at bytes bounds[i]..bounds[i + 1] of `block`; its header block ends at ends[i]."""
+    """Record i is at bytes bounds[i]..bounds[i + 1] of `block`; its header block ends at ends[i]."""
 
     base_offset: Offset
     end_offset: Offset
@@ -63,7 +63,7 @@ class LoadedBatch:
         return self.bounds[first + count] - self.bounds[first]
 
     def records(self, offset: Offset, count: int) -> list[SequencedRecord]:
-        """The `count` records from `offset` on; fewer when a damaged one stands among them and is not the first.
+        """The `count` records from `offset` on; fewer when a damaged one is among them and is not the first.
 
         Raises DataCorrupt when the first is damaged.
         """

@@ -1,4 +1,4 @@
-"""Group commit to the log of one sequencer, which is opened anew when a failed sync has poisoned it.
+"""Group commit to the log of one sequencer, which is opened again after a failed sync has poisoned it.
 
 That is done by the first append after a back-off; those before it fail with `written: no`.
 """
@@ -6,10 +6,10 @@ That is done by the first append after a back-off; those before it fail with `wr
 import threading
 from collections.abc import Callable, Sequence
 
-from common.clock import Clock
-from common.errors import Unavailable
-from common.ids import Offset, SequencerId
 from common.logs import Logger
+from common.values.clock import Clock
+from common.values.errors import Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.file.log import LogWriter
 from writebuffer.grouping import GroupCommit
 from writebuffer.record import Record
@@ -27,7 +27,7 @@ class Committer(GroupCommit):
         self._clock = clock
         self._log = open_log()
         self._files = threading.Lock()
-        """Held while segments are removed, and while the log is closed or opened anew."""
+        """Held while segments are removed, and while the log is closed or opened again."""
         self._reopen_at_s = clock.monotonic_s()
         self._reopen_wait_s = _REOPEN_FIRST_S
         super().__init__(sequencer, self._commit_to_log, self._close_log, logger)
@@ -53,22 +53,22 @@ class Committer(GroupCommit):
             self._log.close()
 
     def _usable_log(self) -> LogWriter:
-        """The log, opened anew when it was poisoned and the back-off is over. Raises Unavailable, DataCorrupt."""
+        """The log, opened again when it was poisoned and the back-off is over. Raises Unavailable, DataCorrupt."""
         poison = self._log.poison
         if poison is None:
             return self._log
         if self._clock.monotonic_s() < self._reopen_at_s:
             raise self._unavailable(
-                f"a sync failed ({poison}) and the log is opened anew in a moment", "no"
+                f"a sync failed ({poison}) and the log is opened again in a moment", "no"
             ) from poison
         try:
             with self._files:
                 self._log.close()
                 self._log = self._open_log()
         except OSError as error:
-            what = f"after a failed sync ({poison}) it cannot be opened anew: {error}"
+            what = f"after a failed sync ({poison}) it cannot be opened again: {error}"
             raise self._unavailable(what, "no") from error
-        self._logger.warning("log opened anew after a failed sync", sequencer=self._sequencer, error=str(poison))
+        self._logger.warning("log opened again after a failed sync", sequencer=self._sequencer, error=str(poison))
         return self._log
 
     def _plan_reopen(self) -> None:

@@ -1,17 +1,18 @@
 """One independent reading position in a log that another process may be writing.
 
 It never returns what lies above the horizon, and never skips: what was trimmed raises OffsetTrimmed, what is bad below
-the horizon raises DataCorrupt, what does not follow on what was read raises Forked (history.py), and the cursor stands
-where it stood.
+the horizon raises DataCorrupt, what does not follow what was read raises Forked (history.py), and the cursor stays
+where it was.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from common.clock import Clock
-from common.errors import DataCorrupt, PenstockError, Unavailable
-from common.ids import Offset
+from common.store.disk_errors import plain
+from common.values.clock import Clock
+from common.values.errors import DataCorrupt, PenstockError, Unavailable
+from common.values.ids import Offset
 from writebuffer.checks import check_limits
 from writebuffer.contract import Batch, SequencedRecord
 from writebuffer.errors import Closed, OffsetInFuture, OffsetTrimmed
@@ -21,6 +22,7 @@ from writebuffer.file.history import History
 from writebuffer.file.horizon import current_horizon
 from writebuffer.file.index import read_index
 from writebuffer.file.walk import prove
+from writebuffer.waiting import Deadline
 
 _TICK_FIRST_S = 0.002
 _TICK_LIVELY_S = 0.005
@@ -70,7 +72,7 @@ class FileCursor:
         """Reads the index of each segment from the first one on, then headers, then the one batch with the record.
 
         Where append times step back, a later record may be older: the first in order of offsets counts. Where a
-        damaged one comes first, the cursor stands at it, and the next poll names it.
+        damaged one comes first, the cursor stays at it, and the next poll names it.
         """
         with self._reading():
             horizon = current_horizon(self._place)
@@ -84,7 +86,7 @@ class FileCursor:
 
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
         check_limits(max_records, max_bytes)
-        deadline_s = self._clock.monotonic_s() + timeout_s
+        deadline = Deadline(timeout_s, self._clock)
         while True:
             with self._reading():
                 records = self._take(max_records, max_bytes)
@@ -92,9 +94,9 @@ class FileCursor:
             if records:
                 self._tick_s, self._lively_until_s = _TICK_FIRST_S, now_s + _LIVELY_S
                 return Batch(records, self._offset)
-            if now_s >= deadline_s:
+            if (left_s := deadline.left_s()) <= 0:
                 return Batch((), self._offset)
-            self._reader_closed.wait(min(self._tick_s, deadline_s - now_s))
+            self._reader_closed.wait(min(self._tick_s, left_s))
             tick_max_s = _TICK_LIVELY_S if now_s < self._lively_until_s else _TICK_MAX_S
             self._tick_s = min(1.5 * self._tick_s, tick_max_s)
 
@@ -111,17 +113,17 @@ class FileCursor:
         if self._unbounded:
             self._drop_walk()
         self._unbounded = horizon.segment.epoch == NO_EPOCH
-        taken: list[SequencedRecord] = []
+        records: list[SequencedRecord] = []
         try:
-            for records in self._records(horizon, max_records, max_bytes):
-                taken += records
+            for of_a_batch in self._records(horizon, max_records, max_bytes):
+                records += of_a_batch
         except (PenstockError, OSError):
-            if not taken:
+            if not records:
                 raise
             self._drop_walk()  # the next poll meets the error again, and raises it
-        if taken:
-            self._offset = Offset(taken[-1].offset + 1)
-        return taken
+        if records:
+            self._offset = Offset(records[-1].offset + 1)
+        return records
 
     def _records(self, horizon: Horizon, room: int, room_bytes: int) -> Iterator[list[SequencedRecord]]:
         """What is durable from the cursor's offset on, batch by batch: the first record, and what has room with it."""
@@ -149,12 +151,12 @@ class FileCursor:
         self._history.segments.refresh()
         segment = self._history.segments.holding(max(horizon.first_offset, self._history.segments.first_offset))
         while segment and segment.base_offset < horizon.durable_end:
-            behind = self._history.segments.behind(segment)
-            end = min(behind.base_offset, horizon.durable_end) if behind else horizon.durable_end
+            following = self._history.segments.after(segment)
+            end = min(following.base_offset, horizon.durable_end) if following else horizon.durable_end
             found = self._first_in(segment, end, time_ns, horizon)
             if found is not None:
                 return found
-            segment = behind
+            segment = following
         return None
 
     def _first_in(self, segment: SegmentHeader, end: Offset, time_ns: int, horizon: Horizon) -> Offset | None:
@@ -210,7 +212,8 @@ class FileCursor:
             raise
 
     def _unreadable(self, error: OSError) -> Unavailable:
-        return Unavailable(f"{self._place}: cannot be read: {error}", sequencer=self._place.sequencer)
+        reason = plain(error, self._place.folder)
+        return Unavailable(f"{self._place}: cannot be read: {reason}", sequencer=self._place.sequencer)
 
     def _beyond(self, offset: Offset, horizon: Horizon) -> PenstockError:
         """Past the durable end. After a power cut the newest batch counts again once the writer has opened the log."""

@@ -1,4 +1,4 @@
-"""The bytes of the commit log, little endian; the tables stand in docs/formats/log.md.
+"""The bytes of the commit log, little endian; the tables are in docs/formats/log.md.
 
 Every header has 64 bytes. A segment header's crc seeds the crc of its batches' headers, so that a recycled block and
 another log's batch are refused before a length in them is believed. Each header carries the link (xxh3-64) of the one
@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from common.disk import Disk
-from common.ids import Epoch, Offset, SequencerId
+from common.store.disk import Disk
+from common.values.ids import Epoch, Offset, SequencerId
 from writebuffer.record import Record
 
 HEADER_BYTES = 64
@@ -25,7 +25,7 @@ HORIZON_BYTES = 72
 BODY_BYTES_MAX = 16 * 2**20
 """What a reader believes of a batch's body, lengths included: twice what the writer puts into a group."""
 NO_EPOCH = Epoch(0)
-"""Below every writer's; stands for a writer that is not known."""
+"""Below every writer's; means a writer that is not known."""
 UNFINISHED = ".part"
 """Ends the name of a segment that counts only once it was renamed."""
 
@@ -47,7 +47,7 @@ _NAME = re.compile(r"(\d{20})-(\d{8,})\.log")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one sequencer's log stands, and which log it has to be (`log_id`: 16 bytes)."""
+    """Where one sequencer's log is, and which log it has to be (`log_id`: 16 bytes)."""
 
     disk: Disk
     folder: str
@@ -69,7 +69,7 @@ class ChainEnd(NamedTuple):
 
 
 class SegmentName(NamedTuple):
-    """Sorted by (base, epoch), names stand in the order in which the segments were made."""
+    """Sorted by (base, epoch), names are in the order in which the segments were made."""
 
     base_offset: Offset
     epoch: Epoch

@@ -1,15 +1,16 @@
 """The one history that a cursor follows: walks over it, from whichever offset is asked for, and refuses any other.
 
-Going from segment to segment the walk compares the links. Where a walk starts anew, the batch that was read last has to
-stand there still, with the same records, or else the segment that is entered has to follow on the one before.
+Going from segment to segment the walk compares the links. Where a new walk starts, the batch that was read last has to
+be there still, with the same records, or else the segment that is entered has to follow the one before.
 """
 
 from contextlib import suppress
 
-from common.errors import DataCorrupt, Forked, PenstockError, Unavailable
-from common.ids import Offset
+from common.store.disk_errors import plain
+from common.values.errors import DataCorrupt, Forked, PenstockError, Unavailable
+from common.values.ids import Offset
 from writebuffer.errors import OffsetTrimmed
-from writebuffer.file.buffer_json import check_stands
+from writebuffer.file.buffer_json import check_same_buffer
 from writebuffer.file.format import NO_EPOCH, BatchHeader, Horizon, Place
 from writebuffer.file.index import check_follows, walk_near
 from writebuffer.file.segments import Segments
@@ -31,7 +32,7 @@ class History:
     def walk_at(self, offset: Offset, horizon: Horizon) -> Walk:
         """A walk that has peeked the batch with `offset`, which lies below the durable end."""
         if self._walk and self._is_near(self._walk, offset):
-            # What it meets may be how the folder was: only a walk that starts now tells of damage and forks.
+            # What it meets may be how the folder was: only a walk that starts now reports damage and forks.
             with suppress(DataCorrupt, Forked):
                 if _reach(self._walk, offset, horizon):
                     return self._walk
@@ -55,8 +56,8 @@ class History:
         if read and read.base_offset <= offset <= read.end_offset:
             if walk := self._walk_from(read, horizon):
                 return walk
-            # It may be gone because everything is: under the same names other segments may stand.
-            self.segments.refresh(anew=True)
+            # It may be gone because everything is: there may be other segments under the same names.
+            self.segments.refresh(reread=True)
             if walk := self._walk_from(read, horizon):
                 return walk
         segment = self.segments.holding(offset)
@@ -69,7 +70,7 @@ class History:
     def _walk_from(self, read: BatchHeader, horizon: Horizon) -> Walk | None:
         """A walk from the batch that was read last; None where it is gone, or rotted.
 
-        Raises Forked when other records stand in its place.
+        Raises Forked when there are other records in its place.
         """
         segment = self.segments.holding(read.base_offset)
         if segment is None:
@@ -91,7 +92,7 @@ class History:
         return walk
 
     def read(self, batch: BatchHeader) -> None:
-        """`batch` was read: what is read behind it has to follow on it."""
+        """`batch` was read: what is read after it has to follow it."""
         self._read = batch
 
     def drop_walk(self) -> None:
@@ -119,9 +120,10 @@ class History:
     def missing(self, offset: Offset) -> PenstockError:
         """What it means that no segment holds `offset`, as `segments` was seen last."""
         try:
-            check_stands(self._place)
+            check_same_buffer(self._place)
         except OSError as error:
-            return Unavailable(f"{self._place}: cannot be read: {error}", sequencer=self._place.sequencer)
+            reason = plain(error, self._place.folder)
+            return Unavailable(f"{self._place}: cannot be read: {reason}", sequencer=self._place.sequencer)
         except PenstockError as error:
             return error
         sequencer, first_offset = self._place.sequencer, self.segments.first_offset
@@ -148,7 +150,8 @@ class History:
             f"{self._place}: offsets below {horizon.durable_end} were durable, but the log reads only up to "
             f"{walk.end.offset}: {walk.segment.name} at byte {walk.at_byte}: {walk.fault}"
             f"{named_far_ahead(self.segments, horizon.durable_end)}. Nothing was cut; "
-            "restore the segment from a copy of this very log, or seek past it and count what is missing",
+            'restore the segment from a copy of this very log; without one, see "A damaged or lost log" in '
+            "docs/operations.md",
             sequencer=self._place.sequencer,
             segment=str(walk.segment.name),
             at_byte=walk.at_byte,

@@ -1,7 +1,7 @@
 """The horizon file: how far readers in other processes may read, rewritten in place after every fdatasync.
 
 It is written only after what it names is durable, so it is never ahead of the truth. It is not synced itself on the hot
-path: after a power cut it may be behind or torn, and the segments' own proof (walk.prove) stands in. Opening and
+path: after a power cut it may be old or torn, and the segments' own proof (walk.prove) replaces it. Opening and
 closing do sync it, though nothing is safer for it: without, readers would have to wait for the newest batch, which the
 segments alone cannot prove, until the log is opened for writing.
 
@@ -11,9 +11,9 @@ opening costs 1 us of the 55 us that waking up for a look takes.
 
 from functools import lru_cache
 
-from common.disk import DiskFile
-from common.errors import Forked
-from writebuffer.file.buffer_json import check_stands
+from common.store.disk import DiskFile
+from common.values.errors import Forked
+from writebuffer.file.buffer_json import check_same_buffer
 from writebuffer.file.format import HORIZON_BYTES, NO_EPOCH, Horizon, Place, SegmentName
 from writebuffer.file.segments import Segments
 from writebuffer.file.walk import prove
@@ -59,7 +59,7 @@ def read_horizon(place: Place) -> Horizon | None:
     if horizon and horizon.log_id != place.log_id:
         raise Forked(
             f"{place}: holds log {horizon.log_id.hex()}, expected {place.log_id.hex()}: the write buffer was deleted "
-            "and made again, or its folders were mixed; open it anew, and start its readers from the first offset",
+            "and made again, or its folders were mixed; open it again, and start its readers from the first offset",
             sequencer=place.sequencer,
             expected=place.log_id.hex(),
             actual=horizon.log_id.hex(),
@@ -74,7 +74,7 @@ def current_horizon(place: Place) -> Horizon:
     """
     horizon = read_horizon(place)
     if horizon is None:
-        check_stands(place)
+        check_same_buffer(place)
         segments = Segments(place)
         segments.refresh()
         nothing_written = SegmentName(segments.first_offset, NO_EPOCH)

@@ -5,7 +5,7 @@ docs/formats/log.md.
 
 Advisory: nothing is acknowledged by it, and a reader that finds none, or one that it doubts, walks from the segment's
 start to the same result. The writer alone makes it, once a segment is sealed, without a sync: what a crash leaves of it
-is told by its checksum. It names its segment by the link of the header, which no other segment of any log has.
+is found by its checksum. It names its segment by the link of the header, which no other segment of any log has.
 """
 
 import struct
@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from common.clock import Clock
-from common.errors import DataCorrupt, Forked
-from common.ids import Offset
+from common.values.clock import Clock
+from common.values.errors import DataCorrupt, Forked
+from common.values.ids import Offset
 from writebuffer.file.format import HEADER_BYTES, BatchHeader, Horizon, Place, SegmentHeader, SegmentName
 from writebuffer.file.segments import Segments
-from writebuffer.file.walk import Standpoint, Walk
+from writebuffer.file.walk import BatchBoundary, Walk
 
 SPACING_BYTES = 64 * 2**10
 """Between entries: 32 KiB of index for a segment of 64 MiB, and at most a millisecond of headers to walk from one."""
@@ -49,8 +49,8 @@ class Entry(NamedTuple):
     time_ns: int
 
     @property
-    def standpoint(self) -> Standpoint:
-        return Standpoint(self.offset, self.at_byte, self.link)
+    def boundary(self) -> BatchBoundary:
+        return BatchBoundary(self.offset, self.at_byte, self.link)
 
 
 class IndexMaker:
@@ -61,7 +61,7 @@ class IndexMaker:
         self._end = Entry(segment.base_offset, HEADER_BYTES, segment.link, _NO_TIME_NS)
         self._entries = [self._end]
 
-    def passed(self, end: Standpoint, greatest_time_ns: int) -> None:
+    def passed(self, end: BatchBoundary, greatest_time_ns: int) -> None:
         """A batch with that greatest append time ends at `end`."""
         self._end = Entry(*end, max(self._end.time_ns, greatest_time_ns))
         if end.at_byte - self._entries[-1].at_byte >= SPACING_BYTES:
@@ -76,7 +76,7 @@ class IndexMaker:
 
 @dataclass(frozen=True)
 class SegmentIndex:
-    """The entries of one segment, the last one where its batches end. Some may lie behind what counts of them."""
+    """The entries of one segment, the last one where its batches end. Some may lie past the batches that count."""
 
     _table: npt.NDArray[Any]
 
@@ -101,8 +101,8 @@ class SegmentIndex:
         """The last entry that has only batches older than `time_ns` before it."""
         return self._entry(bisect_left(self._table["time_ns"], time_ns) - 1)
 
-    def behind(self, at_byte: int) -> Iterator[Entry]:
-        """The entries behind `at_byte`."""
+    def after(self, at_byte: int) -> Iterator[Entry]:
+        """The entries after `at_byte`."""
         for number in range(bisect_right(self._table["at_byte"], at_byte), len(self._table)):
             yield self._entry(number)
 
@@ -130,7 +130,7 @@ def read_index(place: Place, segment: SegmentHeader) -> SegmentIndex | None:
 
 
 def write_index(place: Place, segment: SegmentName, index: IndexMaker) -> None:
-    """Write it in the place of what stands there. What cannot be written is left out."""
+    """Write it in the place of what is there. What cannot be written is left out."""
     path = place.path(index_name(segment))
     try:
         try:
@@ -160,10 +160,10 @@ def walk_near(
     *,
     headers_only: bool = False,
 ) -> Walk:
-    """A walk in `segment` at or before `offset`, near it where the index tells a place in which a batch does stand."""
+    """A walk in `segment` at or before `offset`, near it where the index names a place at which there is a batch."""
     index = read_index(place, segment)
     if index:
-        walk = Walk(place, segments, segment, index.holding(offset).standpoint, headers_only=headers_only)
+        walk = Walk(place, segments, segment, index.holding(offset).boundary, headers_only=headers_only)
         walk.see(horizon)
         if walk.peek():
             return walk
@@ -175,7 +175,7 @@ def check_follows(place: Place, segments: Segments, segment: SegmentHeader, hori
     """Raise Forked where `segment` does not carry the link with which the one before it ends.
 
     For who enters it without having read what is before. Where that is trimmed, missing or damaged nothing can be
-    compared, and nothing is raised: who reads the damage is told.
+    compared, and nothing is raised: whoever reads the damage gets the error.
     """
     with suppress(DataCorrupt, OSError):
         before = segments.before(segment)
@@ -201,7 +201,7 @@ def restore_indexes(place: Place, segments: Segments, clock: Clock) -> None:
         if clock.monotonic_s() > deadline_s:
             return
         if read_index(place, segment) is None:
-            with suppress(OSError, DataCorrupt, Forked):  # who reads the segment is told
+            with suppress(OSError, DataCorrupt, Forked):  # whoever reads the segment gets the error
                 write_index(place, segment.name, _made_from(place, segments, segment))
 
 
@@ -217,8 +217,8 @@ def _made_from(place: Place, segments: Segments, segment: SegmentHeader) -> Inde
     return index
 
 
-def _end_of(walk: Walk, header: BatchHeader) -> Standpoint:
-    return Standpoint(header.end_offset, walk.at_byte + HEADER_BYTES + header.body_length, header.link)
+def _end_of(walk: Walk, header: BatchHeader) -> BatchBoundary:
+    return BatchBoundary(header.end_offset, walk.at_byte + HEADER_BYTES + header.body_length, header.link)
 
 
 def _remove_orphans(place: Place, segments: Segments) -> None:

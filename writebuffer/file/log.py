@@ -1,24 +1,25 @@
-"""One sequencer's log, open for writing: commit a group, roll, trim. No thread of its own, but a timer at times.
+"""One sequencer's log, open for writing: commit a group, roll, trim. No thread of its own, only a timer now and then.
 
-A group counts once its fdatasync returned; only then the horizon names it and `commit` returns. A failed write closes
-the segment and the group is written again into a new one, once. A failed sync poisons the log: what the disk has is
-unknown until it is opened anew (recovery.py). A horizon that cannot be written fails nothing: the records are durable.
-It is written again a moment later, with every commit and trim, and at the close, which fails when it cannot.
+A group is durable once its fdatasync returned; only then is the horizon written with it, and `commit` returns. A failed
+write closes the segment and the group is written again into a new one, once. A failed sync poisons the log: what the
+disk has is unknown until it is opened again (recovery.py). A horizon that cannot be written fails no append: the
+records are durable. It is written again a moment later, with every commit and trim, and at the close, which fails when
+it cannot be written then.
 
 Invariant: what is durable is one Horizon, replaced as a whole under the lock that publishes it, so that a trim on
 another thread never publishes half of a commit.
 """
 
-import errno
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from common.clock import Clock
-from common.errors import Unavailable, Written
-from common.ids import Epoch, Offset
 from common.logs import Logger
+from common.store.disk_errors import is_full, plain
+from common.values.clock import Clock
+from common.values.errors import Unavailable, Written
+from common.values.ids import Epoch, Offset
 from writebuffer.file.format import HEADER_BYTES, Body, ChainEnd, Horizon, Place, SegmentHeader, SegmentName
 from writebuffer.file.horizon import HorizonFile
 from writebuffer.file.index import remove_index, restore_indexes
@@ -55,7 +56,7 @@ class LogWriter:
         self._closed = False
         self._horizon = HorizonFile(place)
         self.poison: OSError | None = None
-        """Why nothing more is acknowledged here; the log has to be opened anew."""
+        """Why nothing more is acknowledged here: a sync failed. The log must be opened again."""
         try:
             self._horizon.publish(self._durable)
             self._horizon.sync()
@@ -67,6 +68,11 @@ class LogWriter:
     @property
     def next_offset(self) -> Offset:
         return self._durable.durable_end
+
+    @property
+    def segment_name(self) -> SegmentName | None:
+        """Of the segment that is being written, if any."""
+        return self._segment.header.name if self._segment else None
 
     def commit(self, records: Sequence[Record]) -> Offset:
         """Make `records` (at least one) durable as one batch; returns the first one's offset.
@@ -95,7 +101,7 @@ class LogWriter:
         """Remove whole sealed segments below `before`; returns the first offset left.
 
         Each removal is synced before the next, so that a crash never leaves a hole. The segment with the last durable
-        record stays: one that was just started behind it may be lost in a crash, and the log's end with it.
+        record stays: one that was just started after it may be lost in a crash, and the log's end with it.
         """
         segments = Segments(self._place)
         segments.refresh()
@@ -114,9 +120,9 @@ class LogWriter:
         return kept.base_offset
 
     def close(self) -> None:
-        """Seal what is open. Nothing that was written is lost, whatever fails here. A second call does nothing.
+        """Seal the open segment. No error here loses anything that was written. A second call does nothing.
 
-        Raises Unavailable when readers still are not told of all that was acknowledged; everything is closed then.
+        Raises Unavailable when readers cannot yet see all that was acknowledged; everything is closed even then.
         """
         if self._closed:
             return
@@ -126,7 +132,7 @@ class LogWriter:
             if self._timer:
                 self._timer.cancel()
             try:
-                if not self.poison:  # else the log is opened anew, and publishes all of it
+                if not self.poison:  # else the log is opened again, and publishes all of it
                     self._publish_last()
             finally:
                 self._horizon.close()
@@ -139,7 +145,7 @@ class LogWriter:
                 return segment, segment.write(self.next_offset, body, 0)
             except OSError as error:
                 # A batch that met a full disk is never whole; after another error it may be, and be found again.
-                written = written if _is_full(error) else "unknown"
+                written = written if is_full(error) else "unknown"
                 self._abandon(error)
                 if last:
                     raise self._unavailable(written, error) from error
@@ -172,12 +178,12 @@ class LogWriter:
 
     def _restore_indexes(self) -> None:
         segments = Segments(self._place)
-        with suppress(OSError):  # readers do without
+        with suppress(OSError):  # readers need no index
             segments.refresh()
             restore_indexes(self._place, segments, self._clock)
 
     def _publish(self) -> None:
-        """Under `_publishing`, as all of these. The records are durable, whatever becomes of it."""
+        """Call it with `_publishing` held, like the methods below. The records are durable even where it fails."""
         if not self._write_horizon() and self._timer is None:
             self._plan_publishing(_PUBLISH_FIRST_S)
 
@@ -196,8 +202,8 @@ class LogWriter:
     def _publish_last(self) -> None:
         if self._unpublished and not self._write_horizon():
             raise Unavailable(
-                f"{self._place}: offsets below {self._durable.durable_end} are durable, but readers are not told of "
-                f"all of them: the horizon cannot be written ({self._unpublished}). They see them once the log was "
+                f"{self._place}: offsets below {self._durable.durable_end} are durable, but readers cannot see "
+                f"all of them: the horizon cannot be written ({self._unpublished}). They see them once the log is "
                 "opened for writing again",
                 written="unknown",
                 sequencer=self._place.sequencer,
@@ -219,14 +225,11 @@ class LogWriter:
         return self._unpublished is None
 
     def _unavailable(self, written: Written, error: OSError) -> Unavailable:
-        if _is_full(error) and not self.poison:
-            what = "the disk is full; free some space or trim the log, writing then resumes by itself"
+        reason = plain(error, self._place.folder)
+        if is_full(error) and not self.poison:
+            what = reason
         elif self.poison:
-            what = f"a sync failed ({error}); the log is opened anew before anything more is acknowledged"
+            what = f"a sync failed: {reason}. The log is opened again before anything more is acknowledged"
         else:
-            what = f"writing failed twice ({error}); look after the disk, writing is tried again with the next append"
+            what = f"writing failed twice: {reason}. It is tried again with the next append"
         return Unavailable(f"{self._place}: {what}", written=written, sequencer=self._place.sequencer)
-
-
-def _is_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable
 
-from common.disk import Buffers, Disk, DiskFile, DiskLock, FileStat, LocalDisk
-from common.errors import Unavailable
+from common.store.disk import Buffers, Disk, DiskFile, DiskLock, FileStat, LocalDisk
+from common.values.errors import Unavailable
 from writebuffer.contract import Writer
 from writebuffer.file.backend import FileBackend
 from writebuffer.file.writer import FileWriter
@@ -12,6 +12,8 @@ from writebuffer.proving import Breakable, HoldsBack
 
 SEGMENT_BYTES = 20_000
 """A proof of a few megabytes rolls and trims them."""
+CLOSE_S = 2.0
+"""A proof of what a close does over a sync that hangs need not wait as long as production does."""
 
 
 class ProofBackend(FileBackend):
@@ -21,11 +23,20 @@ class ProofBackend(FileBackend):
 
     def __init__(self, folder: str) -> None:
         self._gate = _Gate()
-        super().__init__(folder, _ProofDisk(self._gate), segment_bytes=SEGMENT_BYTES)
+        self._opened: list[FileWriter] = []
+        super().__init__(folder, _ProofDisk(self._gate), segment_bytes=SEGMENT_BYTES, close_s=CLOSE_S)
 
     def open_writer(self) -> FileWriter:
         self._gate.cause = None  # was for the writer before this one: there is one at a time
-        return super().open_writer()
+        self._opened.append(writer := super().open_writer())
+        return writer
+
+    def delete(self) -> None:
+        """Also waits for writers whose close gave up: what they still write would be there after the deletion."""
+        for writer in self._opened:
+            if writer.is_closed:
+                writer.await_end(CLOSE_S)
+        super().delete()
 
     def hold(self) -> None:
         self._gate.held.clear()
@@ -69,7 +80,7 @@ class _ProofDisk:
         self._real: Disk = real
         self.stat: Callable[[str], FileStat | None] = real.stat
         self.names: Callable[[str], list[str]] = real.names
-        self.make_folder: Callable[[str], None] = real.make_folder
+        self.make_folder: Callable[..., None] = real.make_folder
         self.link: Callable[[str, str], None] = real.link
         self.rename: Callable[[str, str], None] = real.rename
         self.remove: Callable[[str], None] = real.remove

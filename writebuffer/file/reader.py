@@ -4,13 +4,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from common.clock import Clock
-from common.errors import Unavailable
-from common.ids import SequencerId
+from common.store.disk_errors import plain
+from common.values.clock import Clock
+from common.values.errors import Unavailable
+from common.values.ids import SequencerId
 from writebuffer.checks import check_sequencer
 from writebuffer.contract import Offsets, Size
 from writebuffer.errors import Closed
-from writebuffer.file.buffer_json import check_stands
+from writebuffer.file.buffer_json import check_same_buffer
 from writebuffer.file.cursor import FileCursor
 from writebuffer.file.format import Place
 from writebuffer.file.horizon import current_horizon, read_horizon
@@ -21,7 +22,7 @@ from writebuffer.file.segments import Segments
 class FileReader:
     """Reads without a lock and without writing anything. Implements Reader and Measurable.
 
-    Once the buffer was deleted, made again or not, it and its cursors raise Forked, whatever they are asked.
+    Once the buffer was deleted, recreated or not, every call of it and of its cursors raises Forked.
     """
 
     def __init__(self, places: Sequence[Place], clock: Clock, url: str) -> None:
@@ -32,13 +33,13 @@ class FileReader:
 
     @property
     def places(self) -> Sequence[Place]:
-        """Where the logs stand, for those who look at the files themselves."""
+        """Where the logs are, for those who look at the files themselves."""
         return self._places
 
     def sequencers(self) -> Sequence[SequencerId]:
         return [place.sequencer for place in self._places]
 
-    def reader(self, sequencer: SequencerId) -> FileCursor:
+    def cursor(self, sequencer: SequencerId) -> FileCursor:
         return FileCursor(self._place(sequencer), self._clock, self._closed)
 
     def offsets(self, sequencer: SequencerId) -> Offsets:
@@ -49,11 +50,11 @@ class FileReader:
         return Offsets(horizon.first_offset, horizon.durable_end)
 
     def identity(self, sequencer: SequencerId) -> str:
-        """Raises Forked once another log, or none, stands there: what is gone has no identity to compare with."""
+        """Raises Forked once another log, or none, is there: what is gone has no identity to compare with."""
         place = self._place(sequencer)
         with _translated(place):
             if read_horizon(place) is None:
-                check_stands(place)
+                check_same_buffer(place)
         return place.log_id.hex()
 
     def size(self, sequencer: SequencerId) -> Size:
@@ -97,4 +98,5 @@ def _translated(place: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unavailable(f"{place}: cannot be read: {error}", sequencer=place.sequencer) from error
+        reason = plain(error, place.folder)
+        raise Unavailable(f"{place}: cannot be read: {reason}", sequencer=place.sequencer) from error

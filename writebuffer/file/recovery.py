@@ -1,6 +1,6 @@
 """Opening a log for writing: find the proven durable end, and make what lies above it count or lie.
 
-Nothing is appended to a file that stands, and nothing is cut but the zeros of reserved space. Valid batches above the
+Nothing is appended to a file that exists, and nothing is cut but the zeros of reserved space. Valid batches above the
 proven durable end are written again into a new segment and synced before they count: after an I/O error Linux marks
 pages clean, so what is read here may be in the page cache alone. That segment gets its name only once it is whole and
 synced; were its header to count earlier, a crash would pass over the batches that it replaces.
@@ -12,10 +12,10 @@ hundreds: who restores a copy syncs it.
 
 from dataclasses import dataclass
 
-from common.clock import Clock
-from common.errors import DataCorrupt
-from common.ids import Epoch, Offset
 from common.logs import Logger
+from common.values.clock import Clock
+from common.values.errors import DataCorrupt
+from common.values.ids import Epoch, Offset
 from writebuffer.file.format import (
     HEADER_BYTES,
     NO_EPOCH,
@@ -106,7 +106,8 @@ def _check_reached(place: Place, proven: ChainEnd, durable_end: Offset, where: s
     if proven.offset != durable_end:
         raise DataCorrupt(
             f"{place}: offsets below {durable_end} were durable, but the log reads only up to {proven.offset}: "
-            f"{where}. Nothing was cut; restore the folder from a copy, or move it away and start an empty one",
+            f'{where}. Nothing was cut; restore the folder from a copy. Without one see "A damaged or lost log" in '
+            "docs/operations.md: an empty folder in its place would be refused",
             sequencer=place.sequencer,
             durable_end=durable_end,
             readable_end=proven.offset,

@@ -5,23 +5,23 @@ from contextlib import suppress
 
 import xxhash
 
-from common.disk import DiskFile
-from common.ids import Offset
+from common.store.disk import DiskFile
+from common.values.ids import Offset
 from writebuffer.file.format import HEADER_BYTES, UNFINISHED, Body, ChainEnd, Place, SegmentHeader, batch_header
 from writebuffer.file.index import IndexMaker, write_index
-from writebuffer.file.walk import Standpoint
+from writebuffer.file.walk import BatchBoundary
 
 SMALL_BYTES = 2**20
 """A segment on a disk that is nearly full."""
 
 
 class OpenSegment:
-    """Appends batches. After an OSError it is not written again; every batch before stands."""
+    """Appends batches. After an OSError it is not written again; every batch before it is kept."""
 
     def __init__(
         self, place: Place, header: SegmentHeader, length: int, *, least: int | None = None, unfinished: bool = False
     ) -> None:
-        """Make the file with `length` bytes reserved; on an OSError none is left behind.
+        """Make the file with `length` bytes reserved; on an OSError none is left.
 
         least: what will do where the disk has no room for `length`; smaller segments are no reason to refuse a write.
         unfinished: it counts only from `finish` on.
@@ -41,14 +41,14 @@ class OpenSegment:
         return self.end + HEADER_BYTES + len(body.data) <= self._length
 
     def write(self, base_offset: Offset, body: Body, durable_lag: int) -> ChainEnd:
-        """Write one batch, not synced yet; returns where the log stands once it is."""
+        """Write one batch, not synced yet; returns where the log ends once it is."""
         raw = batch_header(self.header, ChainEnd(base_offset, self._link), body, durable_lag)
         self._touched = self.end + HEADER_BYTES + len(body.data)
         self._file.write_at(self.end, [raw, body.data])
         self.end = self._touched
         self._link = xxhash.xxh3_64_intdigest(raw)
         end = ChainEnd(Offset(base_offset + body.count), self._link)
-        self._index.passed(Standpoint(end.offset, self.end, end.link), body.greatest_time_ns)
+        self._index.passed(BatchBoundary(end.offset, self.end, end.link), body.greatest_time_ns)
         return end
 
     def sync(self) -> None:

@@ -8,13 +8,13 @@ base the greatest epoch with a valid header counts. A file whose header is not v
 
 from bisect import bisect_left, bisect_right
 
-from common.errors import DataCorrupt
-from common.ids import Offset
+from common.values.errors import DataCorrupt
+from common.values.ids import Offset
 from writebuffer.file.format import HEADER_BYTES, Place, SegmentHeader, SegmentName
 
 
 class Segments:
-    """The segments of one folder as of the last `refresh`; empty before. Headers are read once, unless `anew`."""
+    """The segments of one folder as of the last `refresh`; empty before. Headers are read once, unless `reread`."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -24,12 +24,12 @@ class Segments:
         self.names: list[SegmentName] = []
         """Of every segment file, counting or not, oldest first."""
 
-    def refresh(self, *, anew: bool = False) -> None:
+    def refresh(self, *, reread: bool = False) -> None:
         """List the folder again. A folder that is missing is an empty log.
 
-        anew: for who met something wrong; other files may stand under the names that were there before.
+        reread: headers too, for whoever met something wrong: other files may have the names of earlier ones.
         """
-        if anew:
+        if reread:
             self._headers = {}
         try:
             found = self._place.disk.names(self._place.folder)
@@ -72,7 +72,7 @@ class Segments:
         """Those that count, oldest first; a base offset without a valid header is left out."""
         return [header for header in self._counting if header]
 
-    def behind(self, segment: SegmentHeader) -> SegmentHeader | None:
+    def after(self, segment: SegmentHeader) -> SegmentHeader | None:
         """The next one that counts, if any. Raises DataCorrupt when no header of its base is valid."""
         index = bisect_right(self._bases, segment.base_offset)
         return self._at(index) if index < len(self._bases) else None

@@ -1,4 +1,4 @@
-"""What stands in a log's folder, told without opening it for writing: nothing is locked, made or changed.
+"""What is in a log's folder, found without opening it for writing: nothing is locked, made or changed.
 
 A log that is being written meanwhile is shown as of one moment's horizon.
 """
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.disk import DiskFile
-from common.errors import DataCorrupt, Forked
-from common.ids import Offset, SequencerId
+from common.store.disk import DiskFile
+from common.values.errors import DataCorrupt, Forked
+from common.values.ids import Offset, SequencerId
 from writebuffer.file.format import NO_EPOCH, UNFINISHED, Horizon, Place, SegmentHeader, SegmentName
 from writebuffer.file.horizon import current_horizon, read_horizon
 from writebuffer.file.index import index_name, read_index, walk_near
@@ -26,7 +26,7 @@ _LOCKS = Path("/proc/locks")
 class SegmentSurvey:
     """One segment file.
 
-    next_offset: where its batches that count end; None where it has none. passed_over_bytes: what stands behind them.
+    next_offset: where its batches that count end; None where it has none. passed_over_bytes: what comes after them.
     index: whole | damaged | missing. state: open (being written) | sealed | left open (its writer was killed) |
     replaced (another one with its first offset counts) | damaged (no valid header) | unfinished (does not count yet).
     """
@@ -84,7 +84,7 @@ def survey(place: Place) -> LogSurvey:
 
 
 class _Folder:
-    """Tells of each segment file what it is."""
+    """Says of each segment file what it is."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class _Folder:
 
 
 def _used(file: DiskFile, start: int, size: int) -> int:
-    """Where the last byte behind `start` that is not zero stands, plus one; the rest is reserved space."""
+    """One past the last byte after `start` that is not zero; the rest is reserved space."""
     used = start
     for position in range(start, size, _BLOCK_BYTES):
         if kept := file.read_at(position, _BLOCK_BYTES).rstrip(b"\0"):
@@ -194,7 +194,7 @@ def _holder(place: Place) -> Holder | None:
     except OSError:
         return None
     said: dict[str, Any] = {}
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         loaded = json.loads(content)
         said = loaded if isinstance(loaded, dict) else {}
     pid, host, since = (str(said.get(key, "unknown")) for key in ("pid", "host", "since"))

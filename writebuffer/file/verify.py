@@ -1,6 +1,6 @@
 """Checking a whole log against itself: every checksum, link and length, from the first offset to the durable end.
 
-Damage does not end it: it goes on behind the bad batch where the segment's index names a later one, else in the next
+Damage does not end it: it goes on after the bad batch where the segment's index names a later one, else in the next
 segment, and says which offsets lie between. Nothing is locked, made or changed; a live log is checked up to the durable
 end of the moment at which it began.
 """
@@ -8,14 +8,14 @@ end of the moment at which it began.
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from common.errors import DataCorrupt, Forked, Unavailable
-from common.ids import Offset, SequencerId
+from common.values.errors import DataCorrupt, Forked, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.file.batch import LoadedBatch
 from writebuffer.file.format import HEADER_BYTES, BatchHeader, Horizon, Place, SegmentHeader
 from writebuffer.file.horizon import current_horizon, read_horizon
 from writebuffer.file.index import index_name, read_index
 from writebuffer.file.segments import Segments
-from writebuffer.file.walk import Standpoint, Walk
+from writebuffer.file.walk import BatchBoundary, Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Verification:
     """Checks one log. The counts grow while `problems` is followed, and are whole at its end."""
 
     def __init__(self, place: Place, on_bytes: Callable[[int], None] = lambda length: None) -> None:
-        """on_bytes: told the length of each batch that was passed."""
+        """on_bytes: called with the length of each batch that was passed."""
         self._place = place
         self._on_bytes = on_bytes
         self._segments = Segments(place)
@@ -59,7 +59,7 @@ class Verification:
                 walk.close()
             if walk.end.offset >= horizon.durable_end:
                 return
-            at, resumed = self._behind(walk, horizon)
+            at, resumed = self._after(walk, horizon)
             yield self._problem(str(walk.segment.name), walk.at_byte, walk.end.offset, resumed, fault)
 
     def _horizon(self) -> Horizon:
@@ -71,7 +71,7 @@ class Verification:
                 self.notes.append(f"{name} is damaged; readers do without it")
         return current_horizon(self._place)
 
-    def _first(self) -> tuple[SegmentHeader, Standpoint | None] | None:
+    def _first(self) -> tuple[SegmentHeader, BatchBoundary | None] | None:
         counting = self._segments.counting()
         return (counting[0], None) if counting else None
 
@@ -115,17 +115,17 @@ class Verification:
             yield self._problem(str(walk.segment.name), walk.at_byte, offset, Offset(offset + 1), what)
         self.records += header.count
 
-    def _behind(self, walk: Walk, horizon: Horizon) -> tuple[tuple[SegmentHeader, Standpoint | None] | None, Offset]:
-        """Where the chain can be taken up again, and its offset there."""
+    def _after(self, walk: Walk, horizon: Horizon) -> tuple[tuple[SegmentHeader, BatchBoundary | None] | None, Offset]:
+        """Where checking can go on, and the offset there."""
         counting = [one for one in self._segments.counting() if one.base_offset > walk.segment.base_offset]
         end = min(counting[0].base_offset if counting else horizon.durable_end, horizon.durable_end)
         index = read_index(self._place, walk.segment)
-        for entry in index.behind(walk.at_byte) if index else ():
-            if walk.end.offset < entry.offset < end and self._stands(walk.segment, entry.standpoint):
-                return (walk.segment, entry.standpoint), entry.offset
+        for entry in index.after(walk.at_byte) if index else ():
+            if walk.end.offset < entry.offset < end and self._is_batch_at(walk.segment, entry.boundary):
+                return (walk.segment, entry.boundary), entry.offset
         return ((counting[0], None) if counting else None), end
 
-    def _stands(self, segment: SegmentHeader, at: Standpoint) -> bool:
+    def _is_batch_at(self, segment: SegmentHeader, at: BatchBoundary) -> bool:
         walk = Walk(self._place, self._segments, segment, at)
         try:
             return walk.peek() is not None

@@ -1,11 +1,11 @@
 """The reading rule, in its only place: opening for writing, readers and traversals all walk like this.
 
-The log is the chain of valid batches whose offsets and links follow on each other, across segments. The next segment
+The log is the chain of valid batches whose offsets and links follow each other, across segments. The next segment
 decides where one ends: its base offset and link name the last batch that counts. Everything after that batch, damaged
 or whole, is passed over (the writer met an error, closed the segment and wrote the batch again); if they name none, the
 log is corrupt, and one at the right offset with another link, or of an older writer, is of another history: Forked.
 Where no valid batch follows and no next segment either, the walk ends: whether that is the end, a torn tail or
-corruption is told by the durable end, which the caller knows.
+corruption follows from the durable end, which the caller knows.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import xxhash
 
-from common.disk import DiskFile
-from common.errors import DataCorrupt, Forked, PenstockError
-from common.ids import Offset
+from common.store.disk import DiskFile
+from common.values.errors import DataCorrupt, Forked, PenstockError
+from common.values.ids import Offset
 from writebuffer.file.format import HEADER_BYTES, BatchHeader, ChainEnd, Horizon, Place, SegmentHeader
 from writebuffer.file.segments import Segments
 
@@ -25,7 +25,7 @@ _HEADERS_BYTES = 2**14
 """Read at once where only headers are looked at: most of a larger block would be bodies."""
 
 
-class Standpoint(NamedTuple):
+class BatchBoundary(NamedTuple):
     """A place between two batches of a segment: the next offset and byte, and the link of the header before it."""
 
     offset: Offset
@@ -46,11 +46,11 @@ class Stored(NamedTuple):
 
 
 class Walk:
-    """Steps over the batches that count, from the first one of `start`, or from a standpoint in it.
+    """Steps over the batches that count, from the first one of `start`, or from a boundary in it.
 
     `end` is where the batches passed so far end: what comes next, and the link that a segment starting there carries.
     `fault` says why the last `peek` or `body` found nothing. Any call may raise OSError, FileNotFoundError when a
-    segment was trimmed; the walk then stands where it stood.
+    segment was trimmed; the walk then stays where it was.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Walk:
         place: Place,
         segments: Segments,
         start: SegmentHeader,
-        at: Standpoint | None = None,
+        at: BatchBoundary | None = None,
         *,
         headers_only: bool = False,
     ) -> None:
@@ -94,7 +94,7 @@ class Walk:
 
     @property
     def next_offset(self) -> Offset:
-        """Behind the batch that was peeked, or where the walk stands."""
+        """After the batch that was peeked, or where the walk is."""
         return self._peeked.end_offset if self._peeked else self.end.offset
 
     def body(self) -> memoryview | None:
@@ -173,7 +173,7 @@ class Walk:
         if header is None:
             self.fault = "there is no valid batch header"
         elif (header.base_offset, header.previous_link) != (self.end.offset, self._link):
-            self.fault = f"the batch found there (offset {header.base_offset}) does not follow on the one before"
+            self.fault = f"the batch found there (offset {header.base_offset}) does not follow the one before"
             header = None
         return header
 

@@ -1,10 +1,10 @@
-"""The file backend's Writer: one Committer for each sequencer, behind one lock for each log."""
+"""The file backend's Writer: one Committer and one lock for each sequencer's log."""
 
 from collections.abc import Callable, Sequence
 
-from common.errors import Unavailable
-from common.ids import Offset, SequencerId
 from common.logs import Logger
+from common.values.errors import Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.file.committer import Committer
 from writebuffer.grouping import GroupedWriter
 
@@ -13,12 +13,19 @@ class FileWriter(GroupedWriter):
     """Appends by group commit. Implements Writer, Durable and Trimmable.
 
     Where a disk still hangs when `close` gives up, this process keeps the locks and the open files until it ends: a
-    sync that returns late publishes its group, over whatever another writer would have published meanwhile.
+    sync that returns late writes the horizon, and would replace one that another writer had written meanwhile.
     """
 
-    def __init__(self, committers: Sequence[Committer], url: str, release: Callable[[], None], logger: Logger) -> None:
-        """release: gives the locks back."""
-        super().__init__(url, committers, release, logger=logger)
+    def __init__(
+        self,
+        committers: Sequence[Committer],
+        url: str,
+        release: Callable[[], None],
+        logger: Logger,
+        close_s: float,
+    ) -> None:
+        """release: gives the locks back. close_s: as of GroupedWriter."""
+        super().__init__(url, committers, release, close_s=close_s, logger=logger)
         self._committers = committers
 
     def durability(self) -> str:

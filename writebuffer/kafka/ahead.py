@@ -1,4 +1,4 @@
-"""What a cursor's consumer has fetched and the cursor has not returned: runs of records, and what stands between them.
+"""What a cursor's consumer has fetched and the cursor has not returned: runs of records, and what lies between them.
 
 Messages are looked at together, when they come: one by one that would cost more than fetching them.
 """
@@ -12,13 +12,13 @@ from typing import cast
 import numpy as np
 from confluent_kafka import Message
 
-from common.ids import Offset
+from common.values.ids import Offset
 from writebuffer.contract import SequencedRecord
 from writebuffer.record import Record, header_ends
 
 
 class _Run:
-    """Records one behind the other: i is at bytes bounds[i]..bounds[i + 1], its header block ends at ends[i]."""
+    """Consecutive records: i is at bytes bounds[i]..bounds[i + 1], its header block ends at ends[i]."""
 
     def __init__(self, offsets: list[Offset], data: bytes, bounds: list[int], ends: list[int]) -> None:
         self._offsets = offsets
@@ -72,17 +72,17 @@ class Ahead:
 
     def take(self, max_records: int, max_bytes: int) -> list[SequencedRecord]:
         """Up to the limits, or to the first thing that is no whole record; one at least where one is next."""
-        taken: list[SequencedRecord] = []
+        records: list[SequencedRecord] = []
         room = max_bytes
-        while self._parts and len(taken) < max_records and (run := self._next_run()) is not None:
-            count = run.fits(max_records - len(taken), room) or (0 if taken else 1)
+        while self._parts and len(records) < max_records and (run := self._next_run()) is not None:
+            count = run.fits(max_records - len(records), room) or (0 if records else 1)
             if not count:
                 break
             room = max(0, room - run.bytes(count))
-            taken += run.take(count)
+            records += run.take(count)
             if run.is_empty:
                 self._parts.popleft()
-        return taken
+        return records
 
     def other(self) -> Message | None:
         """What is next, where that is no whole record; it stays."""

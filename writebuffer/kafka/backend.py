@@ -1,4 +1,4 @@
-"""The Kafka backend: what a kafka:// URL stands for, and how its topic is made, checked and opened."""
+"""The Kafka backend: what a kafka:// URL names, and how its topic is made, checked and opened."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
@@ -6,10 +6,10 @@ from concurrent.futures import Future, wait
 import structlog
 from confluent_kafka import KafkaException, Producer
 
-from common.clock import Clock, SystemClock
-from common.errors import Misconfigured, Unavailable
-from common.ids import Offset, SequencerId
 from common.logs import Logger
+from common.values.clock import Clock, SystemClock
+from common.values.errors import Misconfigured, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_count, check_found_count
 from writebuffer.contract import Durable, SeekableByTime, Trimmable, Writer
 from writebuffer.errors import BufferNotFound
@@ -49,7 +49,7 @@ class KafkaBackend:
     def create(self, sequencers: int) -> None:
         """Make the topic, and wait until every partition has a leader. Raises as the contract says.
 
-        One that stands is checked as for a writer (promise.py), and left as it is.
+        One that exists is checked as for a writer (promise.py), and left as it is.
         """
         check_count(self.url, sequencers)
         with self._cluster.held():
@@ -73,7 +73,7 @@ class KafkaBackend:
         with self._cluster.held():
             found = self._cluster.describe()
             settings = self._checked_settings(found)
-            self._tell(found, settings)
+            self._log_promise(found, settings)
             numbers = map(SequencerId, range(found.partitions))
             newest = {number: Offset(self._cluster.written_offset(number) - 1) for number in numbers}
             topic = self._topic(found)
@@ -125,7 +125,7 @@ class KafkaBackend:
         promise.check(self.url, settings, found.replicas)
         return settings
 
-    def _tell(self, found: Description, settings: Mapping[str, str]) -> None:
+    def _log_promise(self, found: Description, settings: Mapping[str, str]) -> None:
         topic = self._parsed.topic
         if found.replicas == 1:
             self._logger.warning("one replica only", topic=topic, promise=promise.durability(settings, 1))

@@ -1,7 +1,7 @@
 """Where one client's log lines and troubles go: to penstock's log, and into the message of what fails by them.
 
 librdkafka tries again by itself, so that none of its lines is more than a warning here; what fails in the end is an
-error where it is handled. An outage is told once a minute at most, however much librdkafka says about it, and its end.
+error where it is handled. An outage is logged once a minute at most, however often librdkafka reports it, and its end.
 """
 
 import logging
@@ -9,12 +9,12 @@ import threading
 
 from confluent_kafka import KafkaError
 
-from common.clock import Clock
-from common.errors import PenstockError, Unavailable, Written
 from common.logs import Logger
+from common.values.clock import Clock
+from common.values.errors import PenstockError, Unavailable, Written
 from writebuffer.kafka.failures import LATE, translated
 
-_TOLD_EVERY_S = 60.0
+_REPORTED_EVERY_S = 60.0
 _FRESH_S = 30.0
 """What is older explains no time-out."""
 
@@ -27,10 +27,10 @@ class ClientLog:
         self._logger = logger
         self._bound = bound
         self._lock = threading.Lock()
-        self._told_s: float | None = None
+        self._reported_s: float | None = None
         self._untold = 0
         self._out = False
-        """Whether an outage was told whose end was not."""
+        """Whether an outage was logged whose end was not."""
         self._last: tuple[KafkaError, float] | None = None
         self.troubled = False
         """Whether something has come that `take_trouble` did not take yet."""
@@ -65,7 +65,7 @@ class ClientLog:
             return troubled
 
     def answered(self) -> None:
-        """A broker has answered: an outage that was told is over. Cheap, where there was none."""
+        """A broker has answered: an outage that was logged is over. Cheap, where there was none."""
         if self._answered and not self._out:
             return
         with self._lock:
@@ -76,7 +76,7 @@ class ClientLog:
             self._logger.info("the broker answers again", untold=untold, **self._bound)
 
     def failure(self, error: KafkaError, what: str, *, written: Written = "no", **details: object) -> PenstockError:
-        """`translated`, with the trouble behind a time-out. That only says why, and asks nobody to act.
+        """`translated`, with the trouble that explains a time-out. That only says why, and asks nobody to act.
 
         Unless no broker has ever answered this client: then it is the settings that keep it out.
         """
@@ -90,12 +90,12 @@ class ClientLog:
             return Unavailable(f"{what}: {reason}", written=written, **details)
 
     def _due(self) -> int | None:
-        """How many lines were not told since the last that was, where one is due; None where it is not."""
+        """How many lines were left out since the last that was logged, where one is due; None where it is not."""
         with self._lock:
             now_s = self._clock.monotonic_s()
-            if self._told_s is not None and now_s - self._told_s < _TOLD_EVERY_S:
+            if self._reported_s is not None and now_s - self._reported_s < _REPORTED_EVERY_S:
                 self._untold += 1
                 return None
             untold, self._untold = self._untold, 0
-            self._told_s, self._out = now_s, True
+            self._reported_s, self._out = now_s, True
             return untold

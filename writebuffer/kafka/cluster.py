@@ -1,6 +1,6 @@
 """What is asked of the cluster beside producing and consuming: topics, their settings, their offsets, trimming.
 
-One admin client, with a connection of its own: on a consumer's, a question would wait behind the long poll of its
+One admin client, with a connection of its own: on a consumer's, a question would wait for the long poll of its
 fetch. Every call ends within some seconds, or at once when one of `until` resolves. A question that is not answered
 within a second is asked once more by a new client, since the broker that the first one chose may hang, and it would
 not choose another. The client is there while somebody holds the cluster, and no longer.
@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
-from common.clock import Clock
-from common.errors import Misconfigured, Written
-from common.ids import Offset, SequencerId
 from common.logs import Logger
-from writebuffer.errors import BufferNotFound, Closed
+from common.values.clock import Clock
+from common.values.errors import Misconfigured, Written
+from common.values.ids import Offset, SequencerId
+from writebuffer.errors import HOW_TO_MAKE, BufferNotFound, Closed
 from writebuffer.kafka.client import ANSWER_S, admin_settings
 from writebuffer.kafka.client_log import ClientLog
 from writebuffer.kafka.failures import ABSENT
+from writebuffer.kafka.offset_answer import NONE_SO_YOUNG, offset_of
 from writebuffer.kafka.url import KafkaUrl
 
 T = TypeVar("T")
@@ -40,8 +41,13 @@ _SETTLING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.KAFKA_STORAGE_ERROR,
     KafkaError._TRANSPORT,
+    KafkaError._DESTROY_BROKER,
 }
-"""What passes by itself when leaders change or topics are new."""
+"""What passes by itself when leaders change, topics are new, or a broker that hangs leaves the cluster.
+
+_DESTROY_BROKER: librdkafka ends its connection to a broker that the cluster does not list any more, and with it the
+questions that wait there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +130,21 @@ class Cluster:
 
     def offset_at(self, sequencer: SequencerId, time_ms: int, *until: "Future[None]") -> Offset | None:
         """The first offset, in order of offsets, whose record's time is at or after `time_ms`; None without any."""
-        found = self._offset(sequencer, OffsetSpec.for_timestamp(time_ms), until)
-        return None if found < 0 else found
+        found = self._offset(sequencer, OffsetSpec.for_timestamp(time_ms), until, least=NONE_SO_YOUNG)
+        return None if found == NONE_SO_YOUNG else found
 
     def trim(self, sequencer: SequencerId, before: Offset) -> Offset:
         """Exactly what is below `before`, which is at most next; returns the first offset left."""
         at = TopicPartition(self._url.topic, sequencer, before)
 
-        def ask(admin: AdminClient, left_s: float) -> "Future[Any]":
-            return admin.delete_records([at], request_timeout=left_s, operation_timeout=left_s)[at]
+        def ask(admin: AdminClient, left_s: float) -> "Future[Offset]":
+            answer = admin.delete_records([at], request_timeout=left_s, operation_timeout=left_s)[at]
+            return offset_of(answer, lambda deleted: deleted.low_watermark)
 
-        return Offset(self._answer(f"sequencer {sequencer}: trim below {before}", ask, written="unknown").low_watermark)
+        return self._answer(f"sequencer {sequencer}: trim below {before}", ask, written="unknown")
 
     def create(self, partitions: int, replicas: int, settings: dict[str, str]) -> bool:
-        """Whether this call made the topic; False where it stands already."""
+        """Whether this call made the topic; False where it exists already."""
         topic = NewTopic(self._url.topic, partitions, replicas, config=settings)
 
         def ask(admin: AdminClient, left_s: float) -> "Future[Any]":
@@ -171,13 +178,16 @@ class Cluster:
         spec: Any,
         until: Sequence["Future[None]"],
         isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+        *,
+        least: int = 0,
     ) -> Offset:
         at = TopicPartition(self._url.topic, sequencer)
 
-        def ask(admin: AdminClient, left_s: float) -> "Future[Any]":
-            return admin.list_offsets({at: spec}, request_timeout=left_s, isolation_level=isolation)[at]
+        def ask(admin: AdminClient, left_s: float) -> "Future[Offset]":
+            answer = admin.list_offsets({at: spec}, request_timeout=left_s, isolation_level=isolation)[at]
+            return offset_of(answer, lambda listed: listed.offset, least)
 
-        return Offset(self._answer(f"sequencer {sequencer}: ask for offsets", ask, until).offset)
+        return self._answer(f"sequencer {sequencer}: ask for offsets", ask, until)
 
     def _answer(
         self,
@@ -275,8 +285,8 @@ class Cluster:
         shown = self._url.shown
         if error.code() in ABSENT:
             return BufferNotFound(
-                f"{shown}: there is no topic {self._url.topic!r}; `penstock up` or a router makes it, or "
-                "`connect(url).create(sequencers)`, or Kafka's own tools with the settings of docs/formats/kafka.md",
+                f"{shown}: there is no topic {self._url.topic!r}; {HOW_TO_MAKE}. Kafka's own tools can make "
+                "one, too, with the settings of docs/formats/kafka.md",
                 url=shown,
             )
         if error.code() == KafkaError._TIMED_OUT:

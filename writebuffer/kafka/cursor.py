@@ -1,7 +1,7 @@
 """One reading position in one partition, with a consumer of its own while it reads.
 
-The consumer fetches ahead; what it has fetched stands in `_ahead`, errors and ends of the partition in their places
-among the records, and the cursor moves only by what it takes from there. A seek drops the consumer: an old one would
+The consumer fetches ahead; what it has fetched is in `_ahead`, errors and ends of the partition in their places
+among the records, and the cursor moves only by what it reads from there. A seek drops the consumer: an old one would
 first sit out the long poll of its fetch. So does a lost connection, since the cluster may have lost records with it: a
 new consumer starts at the record that was returned last and has to meet it again. An empty batch is returned only after
 the broker named an end that is not above the cursor; in a poll that waits, the consumer's own word for that is enough.
@@ -11,10 +11,10 @@ import threading
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from common.clock import Clock
-from common.errors import Forked, Misconfigured, PenstockError, Unavailable
-from common.ids import Offset, SequencerId
 from common.logs import Logger
+from common.values.clock import Clock
+from common.values.errors import Forked, Misconfigured, PenstockError, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_limits
 from writebuffer.contract import Batch, SequencedRecord
 from writebuffer.errors import Closed, OffsetInFuture, OffsetTrimmed
@@ -25,6 +25,7 @@ from writebuffer.kafka.client_log import ClientLog
 from writebuffer.kafka.failures import ABSENT, AWAY, OUT_OF_RANGE, translated
 from writebuffer.kafka.times import kafka_time_ms
 from writebuffer.kafka.topic import Topic
+from writebuffer.waiting import Deadline, bounded_s
 
 _IDLE_AGE_S = 5.0
 """How old the topic's identity may be while nothing comes. A broker that has gone is noticed before, by its
@@ -73,36 +74,37 @@ class KafkaCursor:
                 raise OffsetTrimmed(self._sequencer, offset, now.first_offset)
             if offset > now.next_offset:
                 raise OffsetInFuture(self._sequencer, offset, now.next_offset)
-            self._stand_at(offset)
+            self._move_to(offset)
 
     def seek_to_first(self) -> None:
         with self._busy:
             self._check_open()
-            self._stand_at(self._topic.offsets(self._sequencer).first_offset)
+            self._move_to(self._topic.offsets(self._sequencer).first_offset)
 
     def seek_to_next(self) -> None:
         with self._busy:
             self._check_open()
-            self._stand_at(self._topic.offsets(self._sequencer).next_offset)
+            self._move_to(self._topic.offsets(self._sequencer).next_offset)
 
     def seek_to_time(self, time_ns: int) -> None:
         """Kafka finds the first record whose millisecond is not below; from there the append times are read.
 
-        After an error the cursor stands where it stood.
+        After an error the cursor stays where it was.
         """
         with self._busy:
             self._check_open()
             before, last = self._offset, self._last
             try:
-                self._stand_at(self._offset_at(time_ns))
+                self._move_to(self._offset_at(time_ns))
             except PenstockError:
-                self._stand_at(before)
+                self._move_to(before)
                 self._last = last
                 raise
 
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
         """As the contract says. Raises OffsetTrimmed, Unavailable, DataCorrupt, Forked, Misconfigured."""
         check_limits(max_records, max_bytes)
+        timeout_s = bounded_s(timeout_s)
         with self._busy:
             return self._poll(max_records, max_bytes, timeout_s)
 
@@ -113,7 +115,7 @@ class KafkaCursor:
             self._drop_consumer()
 
     def _poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
-        deadline_s = self._clock.monotonic_s() + timeout_s
+        deadline = Deadline(timeout_s, self._clock)
         owed = self._offset
         """Up to here the broker has said that there is something: no empty batch below it."""
         while True:
@@ -122,25 +124,25 @@ class KafkaCursor:
                 self._fetch(0)
             self._topic.verify(_REMAKE_S if self._unverified else _IDLE_AGE_S)
             self._unverified = False
-            if taken := self._take(max_records, max_bytes):
-                return Batch(taken, self._offset)
-            left_s = deadline_s - self._clock.monotonic_s()
+            if records := self._take(max_records, max_bytes):
+                return Batch(records, self._offset)
+            left_s = deadline.left_s()
             if left_s <= 0 and self._offset < owed:
                 raise self._unavailable(f"next offset is {owed}, but no record from {self._offset} on has come")
             if left_s <= 0:
                 owed = self._offset if self._waited_at_end(timeout_s) else self._next_offset()
                 if owed <= self._offset:
                     return Batch((), self._offset)
-                deadline_s = self._clock.monotonic_s() + ANSWER_S
+                deadline = Deadline(ANSWER_S, self._clock)
             self._fetch(min(max(left_s, _TICK_S), _SLICE_S))
 
     def _take(self, max_records: int, max_bytes: int) -> list[SequencedRecord]:
-        """From what was fetched ahead; what stands between the records is met first when it is its turn."""
-        taken: list[SequencedRecord] = []
-        while not taken:
+        """From what was fetched ahead; what lies between the records is met when it is its turn."""
+        records: list[SequencedRecord] = []
+        while not records:
             if self._unmet and (again := self._ahead.take(1, 1)):
                 self._meet_again(again[0])
-            if not self._unmet and (taken := self._ahead.take(max_records, max_bytes)):
+            if not self._unmet and (records := self._ahead.take(max_records, max_bytes)):
                 break
             other = self._ahead.other()
             if other is None:
@@ -151,9 +153,9 @@ class KafkaCursor:
                 raise found.no_record(self._topic, self._sequencer, other)
             self._ahead.drop_other()
             self._meet(other)
-        self._last = taken[-1]
+        self._last = records[-1]
         self._offset = Offset(self._last.offset + 1)
-        return taken
+        return records
 
     def _fetch(self, timeout_s: float) -> None:
         """Wait for what the consumer has, and take over what is there. A trouble of its connection is looked into."""
@@ -213,7 +215,7 @@ class KafkaCursor:
         if first != self._last:
             self._look_where_it_is()
             if self._last:
-                raise self._is_another(found.told(first))
+                raise self._is_another(found.described(first))
         self._unmet = False
 
     def _next_offset(self) -> Offset:
@@ -234,7 +236,7 @@ class KafkaCursor:
         first_offset = self._topic.offset_at(self._sequencer, kafka_time_ms(time_ns))
         if first_offset is None:
             return self._topic.next_offset(self._sequencer)
-        self._stand_at(first_offset)
+        self._move_to(first_offset)
         while records := self._poll(*_WALK, 0).records:
             for one in records:
                 if one.record.append_time_ns >= time_ns:
@@ -251,7 +253,7 @@ class KafkaCursor:
         self._consumer, self._unmet = consumer, self._last is not None
         return consumer
 
-    def _stand_at(self, offset: Offset) -> None:
+    def _move_to(self, offset: Offset) -> None:
         self._drop_consumer()
         if self._last and offset != self._last.offset + 1:
             self._last = None

@@ -7,23 +7,38 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message
 
-from common.errors import PenstockError, Unavailable, Written
-from common.ids import Offset, SequencerId
+from common.values.errors import PenstockError, Unavailable, Written
+from common.values.ids import Offset, SequencerId
 from writebuffer.contract import Appended, AppendedRange
 from writebuffer.record import Record
 
 
-class _Standing(Future[Any]):
+class _UncancellableFuture(Future[Any]):
     """A caller's cancel() changes nothing and cannot get in the way of the result."""
 
     def cancel(self) -> bool:
         return False
 
 
+class Places:
+    """What the reports of one sequencer, in their order, say of offsets.
+
+    Where a broker had a batch already, too long ago to know where, it gives no offset (-1), and librdkafka counts on
+    from that: the first record has none, the second 0, the third 1. A real offset is never below the number of records
+    before it.
+    """
+
+    __slots__ = ("unplaced",)
+
+    def __init__(self) -> None:
+        self.unplaced = 0
+        """Records without an offset since the last one with it."""
+
+
 class Delivery:
     """Resolves once every record that was handed to librdkafka has its report; reports come in order of offsets.
 
-    Reports are taken by the writer's thread, `stop` is called by the one that appends; each sees what the other did
+    Reports are read by the writer's thread, `stop` is called by the one that appends; each sees what the other did
     last, and whichever comes last settles.
     """
 
@@ -32,6 +47,7 @@ class Delivery:
         "_first",
         "_last",
         "_left",
+        "_places",
         "_records",
         "_settle",
         "_single",
@@ -44,6 +60,7 @@ class Delivery:
     def __init__(
         self,
         sequencer: SequencerId,
+        places: Places,
         records: Sequence[Record],
         settle: "Callable[[Delivery, Offset | None, KafkaError | PenstockError | None], None]",
         *,
@@ -51,9 +68,10 @@ class Delivery:
     ) -> None:
         """settle(delivery, last offset, failure): called once, or in a race twice, when nothing more will come.
 
-        Without offset and failure all of it stands, but the broker did not say where.
+        Without offset and failure all of it exists, but the broker did not say where.
         """
         self.sequencer = sequencer
+        self._places = places
         self._records = records
         self._settle = settle
         self._single = single
@@ -62,16 +80,19 @@ class Delivery:
         self._first = self._last = -1
         self._unplaced = False
         self._failure: KafkaError | PenstockError | None = None
-        self.future: Future[Any] = _Standing()
+        self.future: Future[Any] = _UncancellableFuture()
 
     def reported(self, error: KafkaError | None, message: Message) -> None:
         """librdkafka's report for the next record."""
         self._left -= 1
         if error is not None:
             self._failure = self._failure or error
-        elif (offset := message.offset()) is None:  # the broker had it already, too long ago to know where
+        elif (offset := message.offset()) is None or offset < self._places.unplaced:
+            self._places.unplaced += 1
             self._unplaced = True
         else:
+            if self._places.unplaced:
+                self._places.unplaced = 0
             self._last = offset
             if self._first < 0:
                 self._first = offset
@@ -88,20 +109,20 @@ class Delivery:
     def newest(self) -> Record:
         return self._records[-1]
 
-    def stands(self) -> None:
+    def resolve(self) -> None:
         first = Appended(Offset(self._first), self._records[0].append_time_ns)
         last = Appended(Offset(self._last), self._records[-1].append_time_ns)
         with suppress(InvalidStateError):  # closed meanwhile
             self.future.set_result(first if self._single else AppendedRange(first, last))
 
-    def fails(self, error: PenstockError) -> None:
+    def fail(self, error: PenstockError) -> None:
         if isinstance(error, Unavailable) and self._first >= 0:
             error = as_unknown(error)
         with suppress(InvalidStateError):
             self.future.set_exception(error)
 
     def written(self) -> Written:
-        """Whether any of its records may stand, should it end now."""
+        """Whether any of its records may exist, should it end now."""
         return "no" if self._unsent == len(self._records) else "unknown"
 
 

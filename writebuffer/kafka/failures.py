@@ -2,7 +2,7 @@
 
 from confluent_kafka import KafkaError
 
-from common.errors import DataCorrupt, Misconfigured, PenstockError, Unavailable, Written
+from common.values.errors import DataCorrupt, Misconfigured, PenstockError, Unavailable, Written
 from writebuffer.kafka.url import FRAMING_BYTES
 from writebuffer.record import RECORD_BYTES_MAX
 
@@ -31,15 +31,15 @@ ABSENT = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaErro
 OUT_OF_RANGE = {KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION}
 AWAY = {KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT}
 LATE = {*AWAY, KafkaError._MSG_TIMED_OUT}
-"""What is only the end of a wait: why there was no answer stands in the client's troubles."""
+"""What is only the end of a wait: why there was no answer is in the client's troubles."""
 
 
 def translated(error: KafkaError, what: str, *, written: Written = "no", **details: object) -> PenstockError:
     """penstock's error for `error`; `what` says place and what was asked."""
     code = error.code()
-    told = f"{what}: {error.str() or error.name()}"
+    message = f"{what}: {error.str() or error.name()}"
     if code in _MISCONFIGURED:
-        return Misconfigured(f"{told}; {_MISCONFIGURED[code]}", **details)
+        return Misconfigured(f"{message}; {_MISCONFIGURED[code]}", **details)
     if code in _CORRUPT:
-        return DataCorrupt(f"{told}; a replica's disk is damaged: restore it from another", **details)
-    return Unavailable(told, written=written, **details)
+        return DataCorrupt(f"{message}; a replica's disk is damaged: restore it from another", **details)
+    return Unavailable(message, written=written, **details)

@@ -2,8 +2,8 @@
 
 from confluent_kafka import Message
 
-from common.errors import DataCorrupt, Forked
-from common.ids import Offset, SequencerId
+from common.values.errors import DataCorrupt, Forked
+from common.values.ids import Offset, SequencerId
 from writebuffer.contract import SequencedRecord
 from writebuffer.kafka.topic import Topic
 from writebuffer.record import Record
@@ -21,7 +21,7 @@ def end_before(topic: Topic, sequencer: SequencerId, read_to: Offset, next_offse
 
 
 def another(topic: Topic, sequencer: SequencerId, known: SequencedRecord, found: str) -> Forked:
-    """Where `known` was read, or acknowledged, something else stands."""
+    """Where `known` was read, or acknowledged, there is something else."""
     return Forked(
         f"{topic.place(sequencer)}: the record known at offset {known.offset}, checksum "
         f"{known.record.checksum():016x}, is not there any more: found {found}; {_LOST}",
@@ -30,7 +30,7 @@ def another(topic: Topic, sequencer: SequencerId, known: SequencedRecord, found:
     )
 
 
-def told(one: SequencedRecord) -> str:
+def described(one: SequencedRecord) -> str:
     """For `another`: what was found."""
     return f"offset {one.offset}, checksum {one.record.checksum():016x}"
 

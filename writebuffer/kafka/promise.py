@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from common.errors import Misconfigured
+from common.values.errors import Misconfigured
 from writebuffer.kafka.url import FRAMING_BYTES
 from writebuffer.record import RECORD_BYTES_MAX
 

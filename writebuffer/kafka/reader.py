@@ -4,9 +4,9 @@ import threading
 import weakref
 from collections.abc import Sequence
 
-from common.clock import Clock
-from common.ids import Offset, SequencerId
 from common.logs import Logger
+from common.values.clock import Clock
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_sequencer
 from writebuffer.contract import Offsets
 from writebuffer.errors import Closed
@@ -23,12 +23,11 @@ class KafkaReader:
         self._logger = logger
         self._cursors: weakref.WeakSet[KafkaCursor] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._trimmed = False
 
     def sequencers(self) -> Sequence[SequencerId]:
         return [SequencerId(number) for number in range(self._topic.found.partitions)]
 
-    def reader(self, sequencer: SequencerId) -> KafkaCursor:
+    def cursor(self, sequencer: SequencerId) -> KafkaCursor:
         self._check(sequencer)
         cursor = KafkaCursor(self._topic, sequencer, self._clock, self._logger)
         with self._lock:
@@ -49,17 +48,12 @@ class KafkaReader:
         """Removes exactly what lies below `before`, at most up to next; disk space is given back by whole segments.
 
         A broker keeps the first offset in a file that it writes once a minute by default: after a crash the records
-        removed last may be there again, and the first offset stands where it stood, until the next trim. They are the
+        removed last may be there again, and the first offset is what it was, until the next trim. They are the
         same records, below what their consumers have made durable. Raises Unavailable, Forked, Misconfigured.
 
         Kafka tells no client how many bytes a partition has: the reader is not Measurable, and `keep_bytes` no limit.
         """
         self._check(sequencer)
-        if not self._trimmed:
-            self._trimmed = True
-            self._logger.info(
-                "history is kept by age only; keep_bytes has no effect on Kafka", topic=self._topic.url.topic
-            )
         return self._topic.trim(sequencer, before)
 
     def close(self) -> None:

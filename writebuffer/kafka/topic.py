@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import contextmanager, suppress
 
-from common.clock import Clock
-from common.errors import Forked, Unavailable
-from common.ids import Offset, SequencerId
+from common.values.clock import Clock
+from common.values.errors import Forked, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.contract import Offsets
 from writebuffer.errors import BufferNotFound
 from writebuffer.kafka.cluster import Cluster, Description
@@ -61,8 +61,8 @@ class Topic:
         if now != self.found.topic_id:
             what = f"made again (its id is {now}, it was {self.found.topic_id})" if now else "deleted"
             self._forked = (
-                f"{self.url.shown}: the topic was {what} since it was opened; open it anew, and start its readers from "
-                "the first offset"
+                f"{self.url.shown}: the topic was {what} since it was opened; open it again, and start its readers "
+                "from the first offset"
             )
             raise Forked(self._forked, topic_id=self.found.topic_id, actual=now)
         self._verified_s = asked_s

@@ -2,7 +2,7 @@
 
 Any librdkafka property may be given, for all clients or for the kind that has it, except those that penstock needs as
 they are. Names without a dot are penstock's own or few of librdkafka's. A value `env:NAME` is read from the
-environment, so that a password need not stand in a command line; only such a URL can be shown whole.
+environment, so that no password has to be in a command line; only such a URL can be shown whole.
 """
 
 import os
@@ -13,8 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from confluent_kafka import KafkaException, Producer
 
-from common.errors import Misconfigured
-from common.urls import is_secret, redacted
+from common.values.errors import Misconfigured
+from common.values.urls import is_secret, redacted
 from writebuffer.record import RECORD_BYTES_MAX
 
 FORM = "kafka://host[:9092][,host2[:port]...]/topic[?librdkafka.property=value&...]"
@@ -39,14 +39,14 @@ _FIXED = {
 _NOT_USED = re.compile(r"transactional\.id|group\.(?!id$).*|.*\.cb|.*_cb|default\.topic\.config|plugin\.library\.paths")
 _REASONS = {
     "partitioner": "it is not used, since each append names its partition, the sequencer",
-    "bootstrap.servers": "the hosts stand before the topic",
-    "metadata.broker.list": "the hosts stand before the topic",
+    "bootstrap.servers": "the hosts are named before the topic",
+    "metadata.broker.list": "the hosts are named before the topic",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaUrl:
-    """A URL taken apart. `shown`: without secrets, and opens the same buffer where they were given as env:NAME.
+    """The parts of a URL. `shown`: without secrets, and opens the same buffer where they were given as env:NAME.
 
     properties: librdkafka's, as given, with env:NAME resolved. replication: of a topic that `create` makes; None: as
     many as there are brokers, up to 3.
@@ -98,7 +98,7 @@ class _Reading:
 
     def _bootstrap(self, netloc: str) -> str:
         if "@" in netloc:
-            raise self._wrong("has a user before its hosts; give sasl.username= and sasl.password= behind the topic")
+            raise self._wrong("has a user before its hosts; give sasl.username= and sasl.password= after the topic")
         if not netloc:
             raise self._wrong("names no host")
         return ",".join(self._host(one) for one in netloc.split(","))

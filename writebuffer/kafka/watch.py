@@ -1,7 +1,7 @@
 """Whether what a writer writes to is still what it was: asked beside, so that a broker that hangs delays no report.
 
-An acknowledgement is told only while the topic was seen to be the same one within the last second; and, once a
-connection was lost, only after the newest record told before, of each sequencer, was found where it was told. A cluster
+An acknowledgement is given only while the topic was seen to be the same one within the last second; and, once a
+connection was lost, only after the newest acknowledged record of each sequencer was found at its offset. A cluster
 that lost acknowledged records in between (a disk put back, an unclean election) is Forked.
 """
 
@@ -9,10 +9,10 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
 
-from common.clock import Clock
-from common.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable
-from common.ids import Offset, SequencerId
 from common.logs import Logger
+from common.values.clock import Clock
+from common.values.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable
+from common.values.ids import Offset, SequencerId
 from writebuffer.contract import SequencedRecord
 from writebuffer.errors import OffsetInFuture, OffsetTrimmed
 from writebuffer.kafka import found
@@ -22,7 +22,7 @@ from writebuffer.record import Record
 
 _AGE_S = 1.0
 _PATIENCE_S = 1.0
-"""So long acknowledgements wait for the topic's id; then they are told without. After a lost connection they wait."""
+"""So long acknowledgements wait for the topic's id; then they are given without. After a lost connection they wait."""
 _GLANCE_S = 0.02
 _PAUSE_S = 0.1
 """Before a question that was not answered is asked again."""
@@ -35,8 +35,8 @@ class Watch:
         """newest: of each sequencer at the opening."""
         self._topic = topic
         self._newest = newest
-        self._told: dict[SequencerId, Record] = {}
-        """The records at them, once one was told."""
+        self._acknowledged: dict[SequencerId, Record] = {}
+        """The records at them, once one was acknowledged."""
         self._clock = clock
         self._logger = logger
         self._asked: Future[None] | None = None
@@ -48,7 +48,7 @@ class Watch:
         """Since when a question about the topic's id has had no answer."""
         self._doubts = 0
         """Lost connections that are not cleared up."""
-        self._told_unreadable = False
+        self._unreadable_logged = False
 
     def is_sure(self) -> bool:
         """Asks where it is time to; glances at the answer. Raises Forked."""
@@ -63,16 +63,16 @@ class Watch:
         return self._unsure_s is None or self._clock.monotonic_s() - self._unsure_s > _PATIENCE_S
 
     def doubt(self) -> None:
-        """A connection was lost: what was told may be lost too."""
+        """A connection was lost: what was acknowledged may be lost too."""
         self._doubts += 1
 
-    def tell(self, sequencer: SequencerId, offset: Offset, record: Record) -> None:
-        """It is about to be told that `record` stands at `offset`. Raises Forked where that cannot be."""
+    def acknowledge(self, sequencer: SequencerId, offset: Offset, record: Record) -> None:
+        """`record` is about to be acknowledged at `offset`. Raises Forked where that cannot be."""
         newest = self._newest[sequencer]
         if offset <= newest:
             raise found.offset_went_back(self._topic, sequencer, offset, newest)
         self._newest[sequencer] = offset
-        self._told[sequencer] = record
+        self._acknowledged[sequencer] = record
 
     def _ask_if_due(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -83,10 +83,13 @@ class Watch:
         elif now_s - self._asked_s < _PAUSE_S:
             return
         self._asked, self._asked_s, self._asked_doubts = Future(), now_s, self._doubts
-        told: dict[SequencerId, SequencedRecord] = {}
+        acknowledged: dict[SequencerId, SequencedRecord] = {}
         if self._doubts:
-            told = {sequencer: SequencedRecord(self._newest[sequencer], one) for sequencer, one in self._told.items()}
-        threading.Thread(target=self._look, args=(self._asked, told), name="kafka-watch", daemon=True).start()
+            acknowledged = {
+                sequencer: SequencedRecord(self._newest[sequencer], one)
+                for sequencer, one in self._acknowledged.items()
+            }
+        threading.Thread(target=self._look, args=(self._asked, acknowledged), name="kafka-watch", daemon=True).start()
 
     def _take_answer(self, asked: "Future[None]") -> None:
         self._asked = None
@@ -97,17 +100,17 @@ class Watch:
             self._sure_s, self._unsure_s = self._asked_s, None
             self._doubts -= self._asked_doubts
 
-    def _look(self, answer: "Future[None]", told: Mapping[SequencerId, SequencedRecord]) -> None:
+    def _look(self, answer: "Future[None]", acknowledged: Mapping[SequencerId, SequencedRecord]) -> None:
         try:
             self._topic.verify(0)
-            for sequencer, newest in told.items():
+            for sequencer, newest in acknowledged.items():
                 self._compare(sequencer, newest)
             answer.set_result(None)
         except BaseException as error:  # noqa: BLE001  the writer's thread hears it
             answer.set_exception(error)
 
     def _compare(self, sequencer: SequencerId, newest: SequencedRecord) -> None:
-        """Raises Forked where it does not stand there, though it was not trimmed."""
+        """Raises Forked where it is not there, though it was not trimmed."""
         offset = newest.offset
         next_offset = self._topic.written_offset(sequencer)
         if next_offset <= offset:
@@ -130,9 +133,9 @@ class Watch:
         if not records:
             raise Unavailable(f"{self._topic.place(sequencer)}: an open transaction hides offset {offset}")
         if records[0] != newest and self._topic.offsets(sequencer).first_offset <= offset:
-            raise found.another(self._topic, sequencer, newest, found.told(records[0]))
+            raise found.another(self._topic, sequencer, newest, found.described(records[0]))
 
     def _say_unreadable(self, error: PenstockError) -> None:
-        if not self._told_unreadable:
-            self._told_unreadable = True
+        if not self._unreadable_logged:
+            self._unreadable_logged = True
             self._logger.warning("a writer without the right to read cannot see lost records", reason=error.message)

@@ -1,8 +1,8 @@
-"""The Kafka backend's Writer: one idempotent producer, and the thread that takes its delivery reports.
+"""The Kafka backend's Writer: one idempotent producer, and the thread that reads its delivery reports.
 
 An append is handed to librdkafka at the call, for the partition that is its sequencer; the idempotent producer keeps
 the order of what it delivers over all its retries. The thread sleeps while nothing is under way. Reports are always
-taken; what they acknowledge is held while it is not sure that the topic is still the same (watch.py).
+read; what they acknowledge is held while it is not sure that the topic is still the same (watch.py).
 
 A report of failure never says `written: no`: a message may have reached the broker although its answer did not come.
 What ends the producer (librdkafka's fatal errors: the broker has lost records of it, or forgot it) ends the thread, and
@@ -11,25 +11,26 @@ every call with it: another producer could not know what became of the first one
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from common.clock import Clock
-from common.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable, Written
-from common.ids import Offset, SequencerId
 from common.logs import Logger
+from common.values.clock import Clock
+from common.values.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable, Written
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_append
 from writebuffer.contract import Appended, AppendedRange
 from writebuffer.errors import Closed, WriterDied
 from writebuffer.kafka.client_log import ClientLog
-from writebuffer.kafka.delivery import Delivery
+from writebuffer.kafka.delivery import Delivery, Places
 from writebuffer.kafka.failures import ABSENT
 from writebuffer.kafka.times import kafka_time_ms
-from writebuffer.kafka.topic import Topic
+from writebuffer.kafka.topic import ASKED_AGE_S, Topic
 from writebuffer.kafka.watch import Watch
 from writebuffer.record import Record
+from writebuffer.waiting import CLOSE_S, await_appends
 
 _IDLE_S = 1.0
 """An idle thread looks up as often, for librdkafka's log lines."""
@@ -37,7 +38,6 @@ _SLICE_S = 0.1
 _HELD_SLICE_S = 0.02
 _HELD_S_MAX = 30.0
 """So long after a lost connection acknowledgements are held, until the cluster says whether it lost records."""
-_CLOSE_S = 30.0
 _PURGE_S = 5.0
 
 
@@ -61,11 +61,12 @@ class KafkaWriter:
         self._durability = durability
         self._clock = clock
         self._logger = logger
+        self._places = [Places() for _ in range(topic.found.partitions)]
         self._under_way: set[Delivery] = set()
         self._held: list[tuple[Delivery, Offset]] = []
         self._held_s = 0.0
         self._sure = False
-        """Whether what a report acknowledges may be told at once."""
+        """Whether what a report acknowledges may be acknowledged at once."""
         self._heard = False
         self._wake = threading.Event()
         self._closed = False
@@ -89,20 +90,15 @@ class KafkaWriter:
 
     def flush(self, timeout_s: float) -> None:
         self._check_open()
-        futures = [delivery.future for delivery in self._under_way.copy()]
-        late = wait(futures, timeout_s).not_done
-        if late:
-            raise Unavailable(
-                f"{self._topic.url.shown}: {len(late)} appends did not finish in {timeout_s} s", written="unknown"
-            )
+        await_appends([delivery.future for delivery in self._under_way.copy()], timeout_s, self._topic.url.shown)
 
     def close(self) -> None:
-        """Waits 30 s for what is under way, then gives it up: it fails as `written: unknown`, and may still stand."""
+        """Waits 30 s for what is under way, then gives it up: it fails as `written: unknown`, and may still exist."""
         if self._closed:
             return
         self._closed = True
         self._wake.set()
-        self._thread.join(_CLOSE_S)
+        self._thread.join(CLOSE_S)
         if self._thread.is_alive() and (producer := self._producer):
             producer.purge()
             self._thread.join(_PURGE_S)
@@ -121,7 +117,7 @@ class KafkaWriter:
     def _send(self, sequencer: SequencerId, records: Sequence[Record], *, single: bool) -> "Future[Any]":
         self._check_open()
         check_append(sequencer, self._topic.found.partitions, records)
-        delivery = Delivery(sequencer, records, self._settle, single=single)
+        delivery = Delivery(sequencer, self._places[sequencer], records, self._settle, single=single)
         self._under_way.add(delivery)
         if self._has_ended(delivery, "no"):
             return delivery.future
@@ -136,7 +132,7 @@ class KafkaWriter:
         if self._ended is None:
             return False
         self._under_way.discard(delivery)
-        delivery.fails(self._ended(written))
+        delivery.fail(self._ended(written))
         return True
 
     def _hand_over(self, delivery: Delivery, records: Sequence[Record]) -> None:
@@ -195,7 +191,7 @@ class KafkaWriter:
             return
         self._heard = True
         if last is None:
-            what = f"{self._place(delivery)}: the record stands, but the broker no longer knows at which offset"
+            what = f"{self._place(delivery)}: the record exists, but the broker no longer knows at which offset"
             self._fail(delivery, Unavailable(what, written="unknown", sequencer=delivery.sequencer))
         elif self._sure and not self._held and not self._log.troubled:
             self._acknowledge(delivery, last)
@@ -205,16 +201,16 @@ class KafkaWriter:
 
     def _acknowledge(self, delivery: Delivery, last: Offset) -> None:
         try:
-            self._watch.tell(delivery.sequencer, last, delivery.newest())
+            self._watch.acknowledge(delivery.sequencer, last, delivery.newest())
         except Forked as error:
             self._break = error
-            delivery.fails(error)
+            delivery.fail(error)
         else:
-            delivery.stands()
+            delivery.resolve()
         self._under_way.discard(delivery)  # now, so that a flush has waited for its future
 
     def _release(self) -> None:
-        """Tell what was held, or that it was held for too long."""
+        """Acknowledge what was held, or fail it where it was held for too long."""
         if not self._sure and self._clock.monotonic_s() - self._held_s < _HELD_S_MAX:
             return
         held, self._held = self._held, []
@@ -227,14 +223,14 @@ class KafkaWriter:
                 self._fail(delivery, Unavailable(what, written="unknown", sequencer=delivery.sequencer))
 
     def _fail(self, delivery: Delivery, failure: KafkaError | PenstockError) -> None:
-        delivery.fails(failure if isinstance(failure, PenstockError) else self._failed(delivery, failure, "unknown"))
+        delivery.fail(failure if isinstance(failure, PenstockError) else self._failed(delivery, failure, "unknown"))
         self._under_way.discard(delivery)
 
     def _failed(self, delivery: Delivery, error: KafkaError, written: Written) -> PenstockError:
         """What one append meets asks no operator to stop the process: Misconfigured is Unavailable with its advice."""
         what = f"{self._place(delivery)}: append"
         if error.code() in ABSENT:
-            return Forked(f"{what}: the topic is there no more: {error.str()}", sequencer=delivery.sequencer)
+            return self._absent(f"{what}: {error.str()}", written)
         if error.fatal() or error.code() == KafkaError._FATAL:
             self._break = self._break or KafkaException(self._log.fatal or error)
             self._wake.set()
@@ -244,13 +240,23 @@ class KafkaWriter:
             return Unavailable(failure.message, written=written, sequencer=delivery.sequencer)
         return failure
 
+    def _absent(self, what: str, written: Written) -> PenstockError:
+        """One broker does not know the topic: it is deleted only if the cluster says so, which is waited for."""
+        try:
+            self._topic.verify(ASKED_AGE_S)
+        except Forked as error:
+            return error
+        except PenstockError as error:
+            what = f"{what}; {error.message}"
+        return Unavailable(f"{what}; one broker does not know the topic, try again", written=written)
+
     def _end(self, error: Callable[[Written], PenstockError]) -> None:
         """Fail what is pending, and what comes later; the first reason stays."""
         if self._ended is None:
             self._ended = error
         for delivery in self._under_way.copy():
             self._under_way.discard(delivery)
-            delivery.fails(error(delivery.written()))
+            delivery.fail(error(delivery.written()))
 
     def _died(self, cause: BaseException, written: Written) -> PenstockError:
         if isinstance(cause, DataCorrupt | Forked):

@@ -1,10 +1,10 @@
 """The thread of one sequencer: sends batches in order, a few ahead of their answers, and resolves the futures.
 
-A batch is one call of the APPEND script (exchange.py). What keeps order and loses nothing, whatever happens to its
-connection:
+A batch is one call of the APPEND script (exchange.py). These rules keep order and lose nothing when its
+connection breaks:
 - A batch sent before the one ahead of it was answered names the last record of that one, and the script refuses it
-  where that does not stand. So it never gets in front (in_flight.py).
-- What was sent and not answered is in doubt. It is sent again, and the script answers what stands already with its
+  where that is not stored. So a later batch is never stored first (in_flight.py).
+- What was sent and not answered is in doubt. It is sent again, and the script answers what is stored already with its
   offset. Where the server no longer remembers so far back, the future fails with `written: unknown` instead.
 - After each connect the server must still be what this writer knew, or the stream is Forked (history.py).
 
@@ -17,23 +17,24 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from common.clock import Clock
-from common.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable, Written
-from common.ids import Offset
 from common.logs import Logger
+from common.values.clock import Clock
+from common.values.errors import DataCorrupt, Forked, Misconfigured, PenstockError, Unavailable, Written
+from common.values.ids import Offset
 from writebuffer.errors import WriterDied
 from writebuffer.pending import caused
 from writebuffer.record import Record
-from writebuffer.redis.exchange import Exchange, NotDurable, PutOff, Stands
+from writebuffer.redis.exchange import Exchange, NotDurable, PutOff, Stored
 from writebuffer.redis.history import History
 from writebuffer.redis.in_flight import Append, Batch, Failed, InFlight
 from writebuffer.redis.link import Link, NotServing
 from writebuffer.redis.reconnecting import Reconnecting
 from writebuffer.redis.scripts import APPEND
-from writebuffer.redis.stream import Stream
+from writebuffer.redis.stream import RedisStream
+from writebuffer.waiting import CLOSE_S
 
 _CLOSE_SLACK_S = 0.5
-"""Behind the last deadline: for whoever fails what is past it, and for the thread to end."""
+"""After the last deadline: for whoever fails what is past it, and for the thread to end."""
 
 
 class Appender:
@@ -41,7 +42,7 @@ class Appender:
 
     def __init__(
         self,
-        stream: Stream,
+        stream: RedisStream,
         next_offset: Offset,
         link: Link,
         connect: Callable[[], Link],
@@ -78,7 +79,7 @@ class Appender:
                 self._in_flight.add(append)
                 self._wake.notify_all()
         if ended is not None:
-            append.fails(ended)
+            append.fail(ended)
         return append.future
 
     def unresolved(self) -> "list[Future[Any]]":
@@ -108,7 +109,7 @@ class Appender:
         with self._wake:
             self._closing = True
             self._wake.notify_all()
-            self._wake.wait_for(self._is_over, self._timeout_s + _CLOSE_SLACK_S)
+            self._wake.wait_for(self._is_over, min(self._timeout_s, CLOSE_S) + _CLOSE_SLACK_S)
         self._end("the writer was closed")
         self._connection.interrupt()
         self._thread.join(_CLOSE_SLACK_S)
@@ -154,7 +155,7 @@ class Appender:
         """Take the oldest batch's answer, and act on it."""
         answer = self._exchange.receive(link)
         match answer:
-            case Stands():
+            case Stored():
                 self._settle(batch, answer)
             case NotDurable():
                 self._give_up(answer)
@@ -170,11 +171,11 @@ class Appender:
                 raise refusal
             link.call(b"SCRIPT", b"LOAD", APPEND.text)
 
-    def _settle(self, batch: Batch, answer: Stands) -> None:
+    def _settle(self, batch: Batch, answer: Stored) -> None:
         self._connection.got_through()
         self._history.learned(answer.next_offset, answer.stretches, batch.records)
         placed = batch.placed(answer.stretches)
-        whole = [append for append, first_offset, count in placed if append.stands(first_offset, count)]
+        whole = [append for append, first_offset, count in placed if append.mark_durable(first_offset, count)]
         with self._wake:
             self._in_flight.answered(whole)
             self._notify_if_closing()
@@ -198,7 +199,7 @@ class Appender:
 
     def _fail(self, failed: Failed, what: str) -> None:
         for append, written in failed:
-            append.fails(self._unavailable(what, written))
+            append.fail(self._unavailable(what, written))
         if failed:
             with self._wake:
                 self._notify_if_closing()
@@ -227,4 +228,4 @@ class Appender:
             pending = self._in_flight.abandon()
             self._wake.notify_all()
         for append, written in pending:
-            append.fails(error(written))
+            append.fail(error(written))

@@ -1,7 +1,7 @@
 """The Redis backend: a key that says how many sequencers there are, and five keys for each (keys.py).
 
 The number is set once, by put-if-absent, so of any number of creators one wins and the others find its number. Each
-sequencer gets an identity of its own when its state is made; whoever creates again what stands changes nothing.
+sequencer gets an identity of its own when its state is made; whoever creates again what exists changes nothing.
 """
 
 import json
@@ -11,13 +11,13 @@ from contextlib import ExitStack, contextmanager
 
 import structlog
 
-from common.clock import Clock, SystemClock
-from common.errors import DataCorrupt, Misconfigured
-from common.ids import SequencerId
 from common.logs import Logger
-from writebuffer.checks import check_count, check_found_count
-from writebuffer.contract import Durable, Measurable, SeekableByTime, Trimmable, Writer
-from writebuffer.errors import BufferNotFound
+from common.values.clock import Clock, SystemClock
+from common.values.errors import DataCorrupt, Misconfigured
+from common.values.ids import SequencerId
+from writebuffer.checks import check_count, check_found_count, check_stored_count
+from writebuffer.contract import Dense, Durable, Measurable, SeekableByTime, Trimmable, Writer
+from writebuffer.errors import HOW_TO_MAKE, BufferNotFound
 from writebuffer.proving import Breakable
 from writebuffer.redis.appender import Appender
 from writebuffer.redis.durability import (
@@ -41,7 +41,7 @@ _FORMAT = 1
 class RedisBackend:
     """Implements Provable and Breakable. Any number of writers and readers at once."""
 
-    powers: frozenset[type] = frozenset({Durable, Trimmable, Measurable, SeekableByTime, Breakable})
+    powers: frozenset[type] = frozenset({Dense, Durable, Trimmable, Measurable, SeekableByTime, Breakable})
 
     def __init__(self, url: RedisUrl, *, clock: Clock | None = None, logger: Logger | None = None) -> None:
         self.url = url.shown
@@ -74,10 +74,10 @@ class RedisBackend:
         """The records first: what is left by an interrupted deletion says that there was a buffer."""
         key = buffer_key(self._url.stream)
         with self._links(self._connect) as link_for:
-            stands = link_for(key).call(b"GET", key)
-            if stands is None:
+            stored = link_for(key).call(b"GET", key)
+            if stored is None:
                 return
-            for keys in self._keys(self._parse(stands)):
+            for keys in self._keys(self._parse(stored)):
                 link_for(keys.state).call(b"UNLINK", *keys.all())
             link_for(key).call(b"DEL", key)
 
@@ -123,20 +123,19 @@ class RedisBackend:
         if link_for is None:
             with self._links(self._connect) as links:
                 return self._sequencers(links)
-        stands = link_for(key).call(b"GET", key)
-        if stands is None:
+        stored = link_for(key).call(b"GET", key)
+        if stored is None:
             raise BufferNotFound(
-                f"{self.url}: there is no write buffer (no key {key.decode()}); `penstock up` or a router makes it, or "
-                "`connect(url).create(sequencers)`",
+                f"{self.url}: there is no write buffer (no key {key.decode()}); {HOW_TO_MAKE}",
                 url=self.url,
             )
-        return self._parse(stands)
+        return self._parse(stored)
 
     def _keys(self, sequencers: int) -> list[Keys]:
         return [Keys.of(self._url.stream, SequencerId(number)) for number in range(sequencers)]
 
     def _connect(self, key: bytes) -> Link:
-        """To read: whatever the server's durability, the writers have accepted it."""
+        """To read. The server's durability is not checked: the writers have done that."""
         return self._checked(key, check_serving)[0]
 
     def _connect_to_write(self, key: bytes) -> Link:
@@ -174,12 +173,12 @@ class RedisBackend:
             for link in links.values():
                 link.close()
 
-    def _parse(self, stands: bytes) -> int:
+    def _parse(self, stored: bytes) -> int:
         where = f"{self.url}: key {self._url.stream}"
         try:
-            values = json.loads(stands)
-            format_found, sequencers = values["format"], int(values["sequencers"])
-        except (ValueError, KeyError, TypeError) as error:
+            values = json.loads(stored)
+            format_found, sequencers = values["format"], check_stored_count(values["sequencers"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataCorrupt(
                 f"{where} holds no write buffer of penstock ({error!r}); choose another stream="
             ) from None

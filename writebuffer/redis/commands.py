@@ -35,7 +35,7 @@ class Runs:
 
     packed: bytes
     last: bytes
-    """Producer and sequence of the batch's last record: what the batch behind it must find."""
+    """Producer and sequence of the batch's last record: what the batch after it must find."""
     greatest_time_ns: int
 
     @classmethod
@@ -60,14 +60,14 @@ def append_command(
     identity: bytes,
     known_next: int,
     doubt: int | None,
-    behind: bytes,
+    after: bytes,
     runs: Runs,
     records: Sequence[Record],
 ) -> list[bytes]:
     """APPEND for one batch, in pieces to send one after the other. The arguments are described in the script."""
     since = b"" if doubt is None else b"%d" % doubt
     time = _TIME.pack(runs.greatest_time_ns)
-    fixed = APPEND.call(keys, identity, b"%d" % known_next, since, behind, time, runs.packed)
+    fixed = APPEND.call(keys, identity, b"%d" % known_next, since, after, time, runs.packed)
     parts = [b"*%d\r\n" % (len(fixed) + len(records))]
     for argument in fixed:
         parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")

@@ -1,6 +1,6 @@
 """One independent reading position in one stream, with a connection of its own.
 
-A poll is one blocking read: the server answers when a record comes. Ids are dense, so whatever is missing is seen:
+A poll is one blocking read: the server answers when a record comes. Ids are dense, so a missing record is noticed:
 OffsetTrimmed where older records were removed, DataCorrupt where something is missing in between. With each read comes
 the stream's identity, and after each connect the last record returned must still be there; otherwise it is Forked.
 """
@@ -10,22 +10,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from common.clock import Clock
-from common.errors import DataCorrupt, PenstockError
-from common.ids import Offset
+from common.values.clock import Clock
+from common.values.errors import DataCorrupt, PenstockError
+from common.values.ids import Offset
 from writebuffer.checks import check_limits
 from writebuffer.contract import Batch, SequencedRecord
 from writebuffer.errors import Closed, OffsetInFuture, OffsetTrimmed
 from writebuffer.record import RECORD_BYTES_MAX
-from writebuffer.redis.commands import pack_time, unpack_time
+from writebuffer.redis.commands import pack_time
 from writebuffer.redis.durability import MASTER_CHECK_S, check_master
 from writebuffer.redis.keys import entry_id
 from writebuffer.redis.link import ANSWER_S, Link, Lost, NotServing
 from writebuffer.redis.scripts import FIND_TIME
-from writebuffer.redis.stream import Stream, confirm_replicated, decoded, look, read_one
+from writebuffer.redis.stream import RedisStream, batch_of, confirm_replicated, decoded, look, read_one
+from writebuffer.waiting import Deadline
 
 _READ_RECORDS_MAX = 64
-"""Of one answer. They may all be of the greatest size, whatever the ones before were: 64 MB."""
+"""Of one answer. All of them may have the greatest size: 64 MB."""
 _BLOCK_S = 1.0
 """A read that waits is asked again each second: the server does not say when a stream it waits for is deleted."""
 _TIME_PAGE = 1000
@@ -40,7 +41,7 @@ class RedisCursor:
 
     def __init__(
         self,
-        stream: Stream,
+        stream: RedisStream,
         connect: Callable[[], Link],
         clock: Clock,
         reader_closed: threading.Event,
@@ -72,42 +73,42 @@ class RedisCursor:
             raise OffsetTrimmed(self._stream.sequencer, offset, found.first_offset)
         if offset > found.next_offset:
             raise OffsetInFuture(self._stream.sequencer, offset, found.next_offset)
-        self._stand_at(offset)
+        self._move_to(offset)
 
     def seek_to_first(self) -> None:
         with self._linked() as link:
-            self._stand_at(look(link, self._stream).offsets.first_offset)
+            self._move_to(look(link, self._stream).offsets.first_offset)
 
     def seek_to_next(self) -> None:
         with self._linked() as link:
-            self._stand_at(look(link, self._stream).offsets.next_offset)
+            self._move_to(look(link, self._stream).offsets.next_offset)
 
     def seek_to_time(self, time_ns: int) -> None:
         """The server looks through its list of batches, and through the records of those that may hold it."""
         with self._linked() as link:
-            self._stand_at(self._find_time(link, time_ns))
+            self._move_to(self._find_time(link, time_ns))
 
     def poll(self, max_records: int, max_bytes: int, timeout_s: float) -> Batch:
-        """Whatever was deleted or lost meanwhile is noticed within a second or two, a dead server within six."""
+        """Notices within a second or two that records or the stream are gone, within six that the server is."""
         check_limits(max_records, max_bytes)
-        deadline_s = self._clock.monotonic_s() + timeout_s
-        taken: list[SequencedRecord] = []
-        while not taken:
-            left_s = deadline_s - self._clock.monotonic_s()
-            taken = self._read(max_records, max_bytes, max(0.0, left_s))
+        deadline = Deadline(timeout_s, self._clock)
+        records: list[SequencedRecord] = []
+        while not records:
+            left_s = deadline.left_s()
+            records = self._read(max_records, max_bytes, left_s)
             if left_s <= 0:
                 break
-        room = max_bytes - sum(len(one.record) for one in taken)
-        while taken and len(taken) < max_records and room > 0:
+        room = max_bytes - sum(len(one.record) for one in records)
+        while records and len(records) < max_records and room > 0:
             try:
-                more = self._read(max_records - len(taken), room, 0.0, at_least_one=False)
+                more = self._read(max_records - len(records), room, 0.0, at_least_one=False)
             except PenstockError:
                 break  # the next poll meets it again, and raises it
-            taken += more
+            records += more
             room -= sum(len(one.record) for one in more)
             if not more:
                 break
-        return Batch(taken, self._offset)
+        return Batch(records, self._offset)
 
     def interrupt(self) -> None:
         """Wake a poll that waits, from another thread."""
@@ -118,7 +119,7 @@ class RedisCursor:
         self._closed = True
         self._drop_link()
 
-    def _stand_at(self, offset: Offset) -> None:
+    def _move_to(self, offset: Offset) -> None:
         if self._last and offset != self._last.offset + 1:
             self._last = None
         self._offset = offset
@@ -132,15 +133,15 @@ class RedisCursor:
             if not entries:
                 self._check_missing(link, next_offset)
                 return []
-            taken = self._taken(link, entries, max_bytes, at_least_one)
-            if taken and self._replicas and taken[-1].offset >= self._replicated:
+            records = self._decoded(link, entries, max_bytes, at_least_one)
+            if records and self._replicas and records[-1].offset >= self._replicated:
                 confirm_replicated(link, self._stream, self._replicas, _REPLICATED_S)
                 self._replicated = Offset(next_offset)
-        if taken:
-            self._last = taken[-1]
-            self._offset = Offset(taken[-1].offset + 1)
-            self._record_bytes = max(1.0, sum(len(one.record) for one in taken) / len(taken))
-        return taken
+        if records:
+            self._last = records[-1]
+            self._offset = Offset(records[-1].offset + 1)
+            self._record_bytes = max(1.0, sum(len(one.record) for one in records) / len(records))
+        return records
 
     def _count(self, max_records: int, max_bytes: int) -> int:
         return max(1, min(max_records, _READ_RECORDS_MAX, int(max_bytes / self._record_bytes) + 1))
@@ -159,42 +160,40 @@ class RedisCursor:
             raise self._stream.forked(f"offsets below {self._offset} were read, found next {int(next_text)}")
         return (found[0][1] if found else []), int(next_text)
 
-    def _taken(self, link: Link, entries: list[Any], room: int, at_least_one: bool) -> list[SequencedRecord]:
-        taken: list[SequencedRecord] = []
+    def _decoded(self, link: Link, entries: list[Any], room: int, at_least_one: bool) -> list[SequencedRecord]:
+        records: list[SequencedRecord] = []
         for offset, (entry, fields) in enumerate(entries, self._offset):
             if entry != entry_id(offset):
-                if not taken:
+                if not records:
                     raise self._missing(link, f"entry {entry.decode()}")
                 break
             try:
                 record = decoded(self._stream, Offset(offset), fields)
             except DataCorrupt:
-                if not taken:
+                if not records:
                     raise
                 break
             room -= len(record)
-            if room < 0 and (taken or not at_least_one):
+            if room < 0 and (records or not at_least_one):
                 break
-            taken.append(SequencedRecord(Offset(offset), record))
-        return taken
+            records.append(SequencedRecord(Offset(offset), record))
+        return records
 
     def _check_missing(self, link: Link, next_offset: int) -> None:
         """Nothing came. Raises OffsetTrimmed or DataCorrupt where `next_offset` says that something should have."""
         if next_offset <= self._offset:
             return
         start = entry_id(self._offset)
-        if not link.call(
-            b"XRANGE", self._stream.keys.records, start, b"+", b"COUNT", b"1"
-        ):  # nor behind the first read
+        if not link.call(b"XRANGE", self._stream.keys.records, start, b"+", b"COUNT", b"1"):  # nor since the first read
             raise self._missing(link, "nothing")
 
-    def _missing(self, link: Link, behind: str) -> PenstockError:
+    def _missing(self, link: Link, found: str) -> PenstockError:
         first_offset = look(link, self._stream).offsets.first_offset
         if self._offset < first_offset:
             return OffsetTrimmed(self._stream.sequencer, self._offset, first_offset)
         return self._stream.corrupt(
             self._offset,
-            f"the record is not there, but older ones are, and behind it comes {behind}; somebody removed it. "
+            f"the record is missing, but older ones are there, and after it comes {found}; somebody removed it. "
             "Restore it from a copy, or seek past it and count what is missing",
         )
 
@@ -219,17 +218,17 @@ class RedisCursor:
         previous: tuple[Offset, int] | None = None
         while page := link.call(b"XRANGE", key, after, b"+", b"COUNT", b"%d" % _TIME_PAGE):
             for entry, fields in page:
-                begins = Offset(int(entry[2:]) - 1)
+                begins, greatest_ns = batch_of(self._stream, entry, fields)
                 if previous:
                     yield previous[0], begins, previous[1]
-                previous = begins, unpack_time(fields[3])
+                previous = begins, greatest_ns
             after = b"(" + page[-1][0]
         if previous:
             yield previous[0], next_offset, previous[1]
 
     @contextmanager
     def _linked(self) -> Iterator[Link]:
-        """A connection to ask. After an error the cursor stands where it stood, and the next call connects again."""
+        """A connection to ask. After an error the cursor stays where it was, and the next call connects again."""
         self._check_open()
         try:
             yield self._checked_link(self._link) if self._link else self._open_link()

@@ -6,7 +6,7 @@ Read at each connect of a writer: a failover may lead to a server with other set
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.errors import DataCorrupt, Misconfigured
+from common.values.errors import DataCorrupt, Misconfigured
 from writebuffer.redis.link import Link, NotServing
 from writebuffer.redis.url import DURABILITIES, Durability, RedisUrl
 

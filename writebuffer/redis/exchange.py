@@ -3,20 +3,20 @@
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import DataCorrupt, Forked, PenstockError, Written
+from common.values.errors import DataCorrupt, Forked, PenstockError, Written
 from writebuffer.redis.commands import append_command, wait_command
 from writebuffer.redis.history import History
 from writebuffer.redis.in_flight import Batch, Stretch
 from writebuffer.redis.link import ANSWER_S, Link, Lost, NoScript, NotServing, Refused
-from writebuffer.redis.stream import Stream
+from writebuffer.redis.stream import RedisStream
 
 _WAIT_SHARE = 0.5
 """Of the timeout, for replicas: what is left is for the answer that says they are too few."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stands:
-    """As durable as was asked."""
+class Stored:
+    """All of it is as durable as was asked."""
 
     next_offset: int
     stretches: list[Stretch]
@@ -33,17 +33,17 @@ class PutOff:
 
 @dataclass(frozen=True, slots=True)
 class NotDurable:
-    """It fails. written: None where the server did nothing with it now, whatever may stand from before."""
+    """The append fails. written: None where this call stored nothing; an earlier one may have."""
 
     what: str
     written: Written | None = None
 
 
-Answer = Stands | PutOff | NotDurable
+Answer = Stored | PutOff | NotDurable
 
 
 class Exchange:
-    def __init__(self, stream: Stream, history: History, *, timeout_s: float, replicas: int) -> None:
+    def __init__(self, stream: RedisStream, history: History, *, timeout_s: float, replicas: int) -> None:
         self._stream = stream
         self._history = history
         self._wait_s = _WAIT_SHARE * timeout_s
@@ -52,7 +52,7 @@ class Exchange:
     def send(self, link: Link, batch: Batch) -> None:
         """Raises Lost."""
         keys, identity, known = self._stream.keys, self._stream.identity, self._history.next_offset
-        pieces = append_command(keys, identity, known, batch.doubt, batch.behind, batch.runs, batch.records)
+        pieces = append_command(keys, identity, known, batch.doubt, batch.after, batch.runs, batch.records)
         if self._replicas:
             pieces.append(wait_command(self._replicas, self._wait_s))
         link.send(pieces)
@@ -68,7 +68,7 @@ class Exchange:
         if reached < self._replicas:
             what = f"the record reached {reached} of {self._replicas} replicas in {self._wait_s:g} s"
             return NotDurable(what, "unknown")
-        return Stands(answer[0], list(zip(answer[1::2], answer[2::2], strict=True)))
+        return Stored(answer[0], list(zip(answer[1::2], answer[2::2], strict=True)))
 
     def _refusal(self, error: Exception) -> Answer:
         match error:
@@ -79,7 +79,7 @@ class Exchange:
             case Refused(word="FORKED"):
                 raise self._history.differs(error.rest)
             case Refused(word="FORGOTTEN"):
-                what = f"an acknowledgement was lost, and the server remembers only what stands from {error.rest} on"
+                what = f"an acknowledgement was lost, and the server remembers only records from offset {error.rest} on"
                 return NotDurable(what, "unknown")
             case DataCorrupt() | Forked():
                 raise error

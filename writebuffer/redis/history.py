@@ -2,32 +2,32 @@
 
 from collections.abc import Iterable, Sequence
 
-from common.errors import Forked
-from common.ids import Offset
+from common.values.errors import Forked
+from common.values.ids import Offset
 from writebuffer.record import Record
 from writebuffer.redis.commands import Runs
 from writebuffer.redis.in_flight import Stretch
 from writebuffer.redis.link import Link
-from writebuffer.redis.stream import Stream, read_one
+from writebuffer.redis.stream import RedisStream, read_one
 
 
 class History:
-    """The identity, the next offset as far as this writer was told, and its newest acknowledged record."""
+    """The identity, the next offset as far as this writer knows, and its newest acknowledged record."""
 
-    def __init__(self, stream: Stream, next_offset: Offset) -> None:
+    def __init__(self, stream: RedisStream, next_offset: Offset) -> None:
         self._stream = stream
         self.next_offset = next_offset
         self._newest: tuple[Offset, Record] | None = None
 
     def learned(self, next_offset: int, stretches: Iterable[Stretch], records: Sequence[Record]) -> None:
-        """`records` are acknowledged, and stand in `stretches`. A repeat makes nothing newer."""
+        """`records` are acknowledged, at the offsets of `stretches`. A repeat makes nothing newer."""
         self.next_offset = max(self.next_offset, Offset(next_offset))
-        behind = 0
+        passed = 0
         for first_offset, count in stretches:
-            behind += count
+            passed += count
             last_offset = Offset(first_offset + count - 1)
             if self._newest is None or last_offset > self._newest[0]:
-                self._newest = last_offset, records[behind - 1]
+                self._newest = last_offset, records[passed - 1]
 
     def check(self, link: Link) -> None:
         """Raises Forked, and what Link.call does."""
@@ -47,7 +47,7 @@ class History:
         return self._stream.forked(f"{known} were known, found {found}")
 
     def _check_record(self, link: Link, offset: Offset, acknowledged: Record) -> None:
-        """Known by producer and sequence: of a record sent twice the first one's bytes stand. It may be trimmed."""
+        """Known by producer and sequence: of a record sent twice the first one's bytes are kept. It may be trimmed."""
         found = read_one(link, self._stream, offset)
         if found and Runs.of([found]).last != Runs.of([acknowledged]).last:
             raise self._stream.forked(f"offset {offset} holds another record than the one acknowledged")

@@ -5,8 +5,8 @@ outside of it, and resolves the futures there too, since callbacks run at once.
 
 - Records leave in the order in which they came, in batches. What the server put off, and what was in flight when its
   connection was lost, goes back to the front, in order.
-- A batch that is sent while one ahead is not answered names the last record of that one, and must not stand without it.
-- An append fails at its deadline wherever it is. Its records may then stand if they are in flight or in doubt, and if
+- A batch that is sent while one ahead is not answered names the last record of that one, and is not stored without it.
+- An append fails at its deadline wherever it is. Its records may then exist if they are in flight or in doubt, and if
   they are not they never will: what failed is sent no more.
 """
 
@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from common.errors import Written
-from common.ids import Offset
+from common.values.errors import Written
+from common.values.ids import Offset
 from writebuffer.pending import Group, Pending
 from writebuffer.record import Record
 from writebuffer.redis.commands import Runs
@@ -36,7 +36,7 @@ class Append(Pending):
         self.in_flight = 0
         """Batches with records of it that were sent and not answered yet."""
         self.doubt: Offset | None = None
-        """At or above it its records may stand, from a batch that was never answered."""
+        """At or above it its records may exist, from a batch that was never answered."""
 
     @property
     def written(self) -> Written:
@@ -44,9 +44,9 @@ class Append(Pending):
 
 
 Failed = list[tuple[Append, Written]]
-"""Appends to fail, and whether records of them may stand."""
+"""Appends to fail, and whether records of them may exist."""
 Stretch = tuple[int, int]
-"""Records that stand one behind the other: the first one's offset, and how many."""
+"""Records at consecutive offsets: the first one's, and how many."""
 Share = tuple[Append, int]
 """An append, and how many of its records."""
 
@@ -54,11 +54,11 @@ Share = tuple[Append, int]
 class Batch:
     """Records that go to the server in one call."""
 
-    def __init__(self, group: Group[Append], behind: bytes) -> None:
-        """behind: the last run of the batch that must stand before it; empty where there is none."""
+    def __init__(self, group: Group[Append], after: bytes) -> None:
+        """after: the last run of the batch that must be stored before it; empty where there is none."""
         self.records = group.records
         self.shares: Sequence[Share] = group.shares
-        self.behind = behind
+        self.after = after
         self.doubt = min((append.doubt for append, _ in group.shares if append.doubt is not None), default=None)
 
     @cached_property
@@ -66,7 +66,7 @@ class Batch:
         return Runs.of(self.records)
 
     def placed(self, stretches: Iterable[Stretch]) -> list[tuple[Append, Offset, int]]:
-        """Where the answer says that the records of each append stand. One in two stretches has two parts."""
+        """The offsets of each append's records, as the answer says. One in two stretches has two parts."""
         parts: list[tuple[Append, Offset, int]] = []
         following = iter(stretches)
         at = left = 0
@@ -74,9 +74,9 @@ class Batch:
             while count:
                 if not left:
                     at, left = next(following)
-                taken = min(count, left)
-                parts.append((append, Offset(at), taken))
-                at, left, count = at + taken, left - taken, count - taken
+                part = min(count, left)
+                parts.append((append, Offset(at), part))
+                at, left, count = at + part, left - part, count - part
         return parts
 
 
@@ -135,14 +135,14 @@ class InFlight:
         return self._sent[0] if self._sent else None
 
     def answered(self, whole: Iterable[Append]) -> None:
-        """The oldest batch stands, and with it `whole` does, whose futures have resolved."""
+        """The oldest batch is durable, and so is `whole`, whose futures have resolved."""
         self._arrived()
         for append in whole:
             self._open.pop(append, None)
 
     def refused(self) -> Failed:
         """Nothing was done with the oldest batch, and never will be."""
-        return self._taken(append for append, _ in self._arrived().shares)
+        return self._removed(append for append, _ in self._arrived().shares)
 
     def put_off(self) -> None:
         """Nothing was done with the oldest batch, and it is to be sent again."""
@@ -157,7 +157,7 @@ class InFlight:
         return True
 
     def lost(self, next_offset: Offset) -> None:
-        """No answer comes any more: what is in flight may stand, at or above `next_offset`, and is to be sent again."""
+        """No answer comes any more: what is in flight may exist, at or above `next_offset`, and is to be sent again."""
         for batch in self._sent:
             for append, _ in batch.shares:
                 append.doubt = next_offset if append.doubt is None else append.doubt
@@ -173,11 +173,11 @@ class InFlight:
             if append.deadline_s > now_s:
                 break
             late.append(append)
-        return self._taken(late)
+        return self._removed(late)
 
     def abandon(self) -> Failed:
         """All that has not resolved."""
-        return self._taken(self.open())
+        return self._removed(self.open())
 
     def _arrived(self) -> Batch:
         batch = self._sent.popleft()
@@ -185,14 +185,14 @@ class InFlight:
             append.in_flight -= 1
         return batch
 
-    def _taken(self, appends: Iterable[Append]) -> Failed:
+    def _removed(self, appends: Iterable[Append]) -> Failed:
         """Those of them that are open, which they are no longer."""
-        taken: Failed = []
+        removed: Failed = []
         for append in appends:
             if append in self._open:
                 del self._open[append]
-                taken.append((append, append.written))
-        return taken
+                removed.append((append, append.written))
+        return removed
 
     def _return(self, batches: Sequence[Batch]) -> None:
         for batch in reversed(batches):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.ids import Offset, SequencerId
+from common.values.ids import Offset, SequencerId
 
 
 def buffer_key(stream: str) -> bytes:
@@ -16,7 +16,7 @@ class Keys:
     """Of one sequencer. The part in braces makes a cluster keep them in one slot, where one script can use all."""
 
     records: bytes
-    """Stream: one entry a record, its bytes in field `r`."""
+    """RedisStream: one entry a record, its bytes in field `r`."""
     state: bytes
     """Hash: identity, next, bytes (ever appended), horizon and young (see append in scripts.py)."""
     sent: bytes
@@ -24,7 +24,7 @@ class Keys:
     sent_before: bytes
     """The same of the time before."""
     batches: bytes
-    """Stream: one entry a batch: bytes appended before it and its greatest append time."""
+    """RedisStream: one entry a batch: bytes appended before it and its greatest append time."""
 
     @classmethod
     def of(cls, stream: str, sequencer: SequencerId) -> "Keys":

@@ -1,7 +1,7 @@
 """One connection to one Redis server, and what its errors mean: the only place that knows redis-py's.
 
 Every error of the library and the server comes out as one of penstock's:
-- Lost: no answer, so whatever was sent may have happened. Connect again, and ask again.
+- Lost: no answer, so the request may have been carried out. Connect again, and ask again.
 - NotServing: the server refuses for now and did nothing (it loads, is a replica, moved the slot). Connect again later.
 - Unavailable otherwise: this request was refused and did nothing (memory or disk is full); the connection is fine.
 - Misconfigured: password, rights or addresses have to be set right by a person.
@@ -16,7 +16,7 @@ from typing import Any
 
 import redis.exceptions as errors
 
-from common.errors import DataCorrupt, Misconfigured, PenstockError, Unavailable, Written
+from common.values.errors import DataCorrupt, Misconfigured, PenstockError, Unavailable, Written
 from writebuffer.redis.keys import Keys
 from writebuffer.redis.scripts import Script
 
@@ -147,7 +147,7 @@ class Link:
             return Unavailable(f"{self.server} refuses: {error}")
         if "SELECT" in str(error) or "DB index" in str(error) or "invalid DB" in str(error):
             return Misconfigured(f"{self.server} has no such database: {error}")
-        return DataCorrupt(f"{self.server}: what stands under the buffer's keys is not what penstock wrote: {error}")
+        return DataCorrupt(f"{self.server}: the buffer's keys hold something that penstock did not write: {error}")
 
 
 def pack(arguments: Sequence[bytes]) -> list[bytes]:

@@ -5,8 +5,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from common.clock import Clock
-from common.ids import Offset, SequencerId
+from common.values.clock import Clock
+from common.values.ids import Offset, SequencerId
 from writebuffer.checks import check_sequencer
 from writebuffer.contract import Offsets, Size
 from writebuffer.errors import Closed
@@ -14,7 +14,7 @@ from writebuffer.redis.cursor import RedisCursor
 from writebuffer.redis.durability import MASTER_CHECK_S, check_master
 from writebuffer.redis.link import Link, Lost, NotServing
 from writebuffer.redis.scripts import TRIM
-from writebuffer.redis.stream import Stream, look, run
+from writebuffer.redis.stream import RedisStream, look, run
 
 _TRIM_RECORDS = 10_000
 """Removed in one call, which holds up the server for a few milliseconds."""
@@ -26,7 +26,7 @@ class RedisReader:
     """Implements Reader, Trimmable and Measurable: a Redis is trimmed by who consumes it."""
 
     def __init__(
-        self, streams: Sequence[Stream], connect: Callable[[bytes], Link], clock: Clock, url: str, replicas: int
+        self, streams: Sequence[RedisStream], connect: Callable[[bytes], Link], clock: Clock, url: str, replicas: int
     ) -> None:
         """connect: to the server that holds a key."""
         self._streams = streams
@@ -44,7 +44,7 @@ class RedisReader:
     def sequencers(self) -> Sequence[SequencerId]:
         return [stream.sequencer for stream in self._streams]
 
-    def reader(self, sequencer: SequencerId) -> RedisCursor:
+    def cursor(self, sequencer: SequencerId) -> RedisCursor:
         stream = self._stream(sequencer)
         cursor = RedisCursor(
             stream, lambda: self._connect(stream.keys.records), self._clock, self._closed, self._replicas
@@ -97,7 +97,7 @@ class RedisReader:
                 link.close()
             self._links.clear()
 
-    def _asked(self, stream: Stream, ask: Callable[[Link], T]) -> T:
+    def _asked(self, stream: RedisStream, ask: Callable[[Link], T]) -> T:
         """Ask over the kept connection; a lost one is made again once, since asking twice changes nothing."""
         with self._lock:
             self._check_open()
@@ -110,7 +110,7 @@ class RedisReader:
             link = self._connect(stream.keys.records)
             return self._keeping(stream, link, self._clock.monotonic_s() + MASTER_CHECK_S, ask)
 
-    def _keeping(self, stream: Stream, link: Link, check_s: float, ask: Callable[[Link], T]) -> T:
+    def _keeping(self, stream: RedisStream, link: Link, check_s: float, ask: Callable[[Link], T]) -> T:
         """Keep the connection for the next question, if it still is one. From `check_s` on it may be to a replica."""
         self._asking = link
         try:
@@ -128,7 +128,7 @@ class RedisReader:
         self._links[stream.sequencer] = link, check_s
         return answer
 
-    def _stream(self, sequencer: SequencerId) -> Stream:
+    def _stream(self, sequencer: SequencerId) -> RedisStream:
         self._check_open()
         check_sequencer(sequencer, len(self._streams))
         return self._streams[sequencer]

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from common.errors import PenstockError
-from common.ids import SequencerId
 from common.logs import Logger
+from common.values.errors import PenstockError
+from common.values.ids import SequencerId
 from writebuffer.redis.history import History
 from writebuffer.redis.link import Link
 from writebuffer.redis.scripts import APPEND

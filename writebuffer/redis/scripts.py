@@ -85,7 +85,7 @@ APPEND = Script(
     f"\nlocal SENT_RUNS = {SENT_RUNS}\n"
     r"""
 -- ARGV: identity, next offset known to the writer, offset from which its doubts reach back (or ''), the run that must
--- stand before this batch (or ''), the batch's greatest append time, its runs, its records.
+-- be stored before this batch (or ''), the batch's greatest append time, its runs, its records.
 local function distance(from, to)
   local from_high, from_low = struct.unpack('>I4I4', from)
   local to_high, to_low = struct.unpack('>I4I4', to)
@@ -119,7 +119,7 @@ if ARGV[3] ~= '' and tonumber(kept[4]) > tonumber(ARGV[3]) then return redis.err
 if ARGV[4] ~= '' then
   local sequence = string.sub(ARGV[4], 17, 24)
   if not remembered(string.sub(ARGV[4], 1, 16), sequence, sequence) then
-    return redis.error_reply('HELD behind a batch that does not stand')
+    return redis.error_reply('HELD after a batch that is not stored')
   end
 end
 if redis.call('ZCARD', sent) > SENT_RUNS then

@@ -1,6 +1,6 @@
 """Which server holds a key: the one named, the master that the sentinels name, or the node with the key's slot.
 
-Asked anew for each connection, so that one made after a failover leads to the new master. Whom the URL names is asked
+Asked again for each connection, so that one made after a failover leads to the new master. Whom the URL names is asked
 in its order, each for a second or two, until one answers.
 """
 
@@ -14,9 +14,10 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.crc import key_slot
 from redis.retry import Retry
 
-from common.errors import DataCorrupt, Misconfigured, PenstockError, Unavailable
+from common.values.addresses import Address
+from common.values.errors import DataCorrupt, Misconfigured, PenstockError, Unavailable
 from writebuffer.redis.link import ANSWER_S, Link, Lost, NotServing
-from writebuffer.redis.url import Address, RedisUrl
+from writebuffer.redis.url import RedisUrl
 
 CONNECT_S = 3.0
 ASK_S = 1.0

@@ -1,4 +1,4 @@
-"""Reading a Redis URL: which servers, whose password, which stream, how durable. The forms stand in the package."""
+"""Reading a Redis URL: which servers, whose password, which stream, how durable. The forms are in the package."""
 
 import difflib
 import re
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
-from common.errors import Misconfigured
-from common.urls import redacted
+from common.values.addresses import Address
+from common.values.errors import Misconfigured
+from common.values.urls import redacted
 
 Durability = Literal["always", "everysec", "none"]
 DURABILITIES: tuple[Durability, ...] = ("none", "everysec", "always")
@@ -30,15 +31,6 @@ _CERT_REQS = ("none", "optional", "required")
 _COMMON = ("stream", "durability", "replicas", "timeout_s")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +69,7 @@ def parse(text: str) -> RedisUrl:
 
 
 class _Reading:
-    """One URL being read; each part that was understood is taken out of the options."""
+    """One URL being read; each part that was understood is removed from the options."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -94,7 +86,7 @@ class _Reading:
                 "has a '#', '/', '?' or '@' as it is; in a password or path it is written %23, %2F, %3F, %40"
             )
         if not text.startswith(f"{self.scheme}://"):
-            raise self.wrong("lacks the two slashes behind the scheme")
+            raise self.wrong("lacks the two slashes after the scheme")
         self.options = dict(pairs)
         if len(self.options) < len(pairs):
             raise self.wrong("names an option twice")
@@ -164,16 +156,16 @@ class _Reading:
                 raise self.wrong("does not name the service that the sentinels watch")
             service = path.pop(0)
         if path and self.scheme == "redis+cluster":
-            raise self.wrong(f"names {path[0]!r} behind the hosts; a cluster has no other database than 0")
+            raise self.wrong(f"names {path[0]!r} after the hosts; a cluster has no other database than 0")
         if len(path) > 1:
-            raise self.wrong(f"names {path[1]!r} behind the database")
+            raise self.wrong(f"names {path[1]!r} after the database")
         db = self.checked("database", path[0], self.count) if path else 0
         return replace(found, addresses=addresses, service=service, db=db)
 
     def address(self, text: str) -> Address:
         named = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+))(?::([0-9]+))?", text)
         if not named:
-            raise self.wrong(f"has {text!r} where a host, or host:port, must stand")
+            raise self.wrong(f"has {text!r} where there must be a host, or host:port")
         port = int(named[3]) if named[3] else _PORTS.get(self.scheme, 6379)
         if not 0 < port < 65536:
             raise self.wrong(f"names port {port}, which is none of 1..65535")

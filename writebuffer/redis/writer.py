@@ -1,17 +1,17 @@
 """The Redis backend's Writer: one Appender for each sequencer."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from threading import Event, Thread
 from typing import Any
 
-from common.errors import Unavailable
-from common.ids import SequencerId
+from common.values.ids import SequencerId
 from writebuffer.checks import check_append
 from writebuffer.contract import Appended, AppendedRange
 from writebuffer.errors import Closed
 from writebuffer.record import Record
 from writebuffer.redis.appender import Appender
+from writebuffer.waiting import await_appends
 
 
 class RedisWriter:
@@ -32,17 +32,16 @@ class RedisWriter:
         return self._submit(sequencer, [record], single=True)
 
     def append_many(self, sequencer: SequencerId, records: Sequence[Record]) -> "Future[AppendedRange]":
-        """Of records that stand already (sent again after a lost answer) the offsets are those where they stand."""
+        """Records that the server has already (sent again after a lost answer) resolve to the offsets they have."""
         return self._submit(sequencer, list(records), single=False)
 
     def flush(self, timeout_s: float) -> None:
         self._check_open()
         futures = [future for appender in self._appenders for future in appender.unresolved()]
-        if late := wait(futures, timeout_s).not_done:
-            raise Unavailable(f"{self._url}: {len(late)} appends did not finish in {timeout_s} s", written="unknown")
+        await_appends(futures, timeout_s, self._url)
 
     def close(self) -> None:
-        """Every append resolves within the URL's timeout_s, and this takes at most a second longer.
+        """Every append resolves within the URL's timeout_s, at most CLOSE_S; this takes at most a second longer.
 
         A thread that hangs in a connect to a silent server ends by itself some seconds later, and appends nothing.
         """
@@ -71,7 +70,7 @@ class RedisWriter:
         return self._appenders[sequencer].submit(records, single=single)
 
     def _expire(self) -> None:
-        """Fail appends at their deadlines, whatever the appenders' own threads hang in."""
+        """Fail appends at their deadlines, also while the appenders' own threads hang."""
         pause_s = 0.0
         try:
             while not self._all_closed.wait(max(0.0, pause_s)):

@@ -1,0 +1,176 @@
+"""Columns of packed rows: the blocks of one shape, of any number of entries, become one batch.
+
+Numbers are read from the joined bodies by their positions, all blocks at once. Everything is checked on all rows; what
+is wrong is named by its table, not by its entry: a reader of many entries then reads each alone.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from common.entry.packed_blocks import Blocks, Numbers
+from common.entry.series import SeriesTable
+from common.entry.shape import Shape
+from common.values.errors import DataCorrupt
+from common.values.schema import ARROW_TYPES, TIME_TYPE, ColumnType
+
+Present = npt.NDArray[np.bool_]
+Values = npt.NDArray[np.uint64]
+
+
+def batch_of(blocks: Blocks, series: SeriesTable | None = None) -> pa.RecordBatch:
+    """The rows of all blocks in their order: at least one, under 2 GiB of strings.
+
+    series: of the shape's tag keys; it learns those it does not know. Raises DataCorrupt with what does not fit.
+    """
+    shape = blocks.shape
+    try:
+        rows = _Rows(blocks)
+        words = np.frombuffer(blocks.data, "<u8")
+        times = words[rows.from_start(0, 1)].view(np.int64)
+        _check_times(times, rows, blocks)
+        columns = words[rows.from_start(blocks.rows, len(shape.fields)) + np.arange(len(shape.fields))[:, None]]
+        tags = _tags(rows, blocks, SeriesTable(shape.tag_keys) if series is None else series)
+        fields = _fields(shape, columns, _present(rows, blocks), rows, blocks)
+        time = pa.Array.from_buffers(TIME_TYPE, len(times), [None, pa.py_buffer(times)], 0)
+        return pa.RecordBatch.from_arrays([time, *tags, *fields], schema=shape.schema)
+    except DataCorrupt as error:
+        raise DataCorrupt(f"table {shape.table!r}: {error.message}") from None
+
+
+class _Rows:
+    """Where rows and their parts are. of_block: int64[R], each row's block. within: its position there.
+
+    Bytes from the start of the data, int64[B]: codes, lengths, presence, series, strings.
+    """
+
+    def __init__(self, blocks: Blocks) -> None:
+        counts = blocks.rows
+        self.firsts = np.cumsum(counts) - counts
+        self.of_block = np.repeat(np.arange(len(counts)), counts)
+        self.within = np.arange(len(self.of_block)) - self.firsts[self.of_block]
+        self.codes = blocks.starts + counts * blocks.shape.row_bytes
+        self.lengths = self.codes + 4 * counts * blocks.coded
+        self.presence = self.lengths + 4 * (blocks.series - 1)
+        self.series = self.presence + counts * blocks.shape.presence_bytes * blocks.presence
+        self.strings = self.series + blocks.series_bytes
+        self._words = blocks.starts // 8
+
+    def from_start(self, skip: Numbers | int, size: int) -> Numbers:
+        """The position of each row's first word, where rows of `size` words begin `skip` words after their block."""
+        words: Numbers = (self._words + skip)[self.of_block] + self.within * size
+        return words
+
+
+def _check_times(times: Numbers, rows: _Rows, blocks: Blocks) -> None:
+    is_least = np.minimum.reduceat(times, rows.firsts) == blocks.least
+    if not (is_least & (np.maximum.reduceat(times, rows.firsts) == blocks.greatest)).all():
+        raise DataCorrupt("its times are outside its header's range")
+
+
+def _present(rows: _Rows, blocks: Blocks) -> Present | None:
+    """bool[fields, rows], None where all are."""
+    if not blocks.presence.any():
+        return None
+    size, fields = blocks.shape.presence_bytes, len(blocks.shape.fields)
+    flagged = blocks.presence[rows.of_block]
+    at = (rows.presence[rows.of_block] + rows.within * size)[:, None] + np.arange(size)
+    found = np.frombuffer(blocks.data, np.uint8)[np.where(flagged[:, None], at, 0)]
+    bits = np.unpackbits(found, axis=1, bitorder="little").view(np.bool_)
+    if bits[flagged, fields:].any():
+        raise DataCorrupt(f"a row says that it has more than {fields} fields")
+    return np.ascontiguousarray((bits[:, :fields] | ~flagged[:, None]).T)
+
+
+def _tags(rows: _Rows, blocks: Blocks, series: SeriesTable) -> list[pa.DictionaryArray]:
+    numbers = np.array(series.numbers(_packed_series(rows, blocks)), np.int64)
+    if not blocks.coded.any():
+        return series.columns(numbers)
+    halves = np.frombuffer(blocks.data, "<u4")
+    coded = blocks.coded[rows.of_block]
+    at = rows.codes[rows.of_block] // 4 + rows.within
+    codes = np.where(coded, halves[np.where(coded, at, 0)], rows.within)
+    if (codes >= blocks.series[rows.of_block]).any():
+        raise DataCorrupt(f"a row has series {codes.max()} of at most {blocks.series.max()}")
+    firsts = np.cumsum(blocks.series) - blocks.series
+    return series.columns(numbers[firsts[rows.of_block] + codes])
+
+
+def _packed_series(rows: _Rows, blocks: Blocks) -> list[bytes]:
+    """The tag values of all series of all blocks, one after another."""
+    counts = blocks.series
+    last = np.cumsum(counts) - 1
+    lengths = np.zeros(last[-1] + 1, np.int64)
+    if len(lengths) > len(counts):
+        firsts = last + 1 - counts
+        of_block = np.repeat(np.arange(len(counts)), counts - 1)
+        within = np.arange(len(of_block)) - (firsts - np.arange(len(counts)))[of_block]
+        listed = np.frombuffer(blocks.data, "<u4")[rows.lengths[of_block] // 4 + within].astype(np.int64)
+        lengths[firsts[of_block] + within] = listed
+        lengths[last] = blocks.series_bytes - np.add.reduceat(lengths, firsts)
+        if lengths.min() < 0:
+            raise DataCorrupt(f"series are longer than the {blocks.series_bytes.max()} bytes that they lie in")
+    else:
+        lengths[:] = blocks.series_bytes
+    before = np.cumsum(lengths) - lengths
+    starts = before + np.repeat(rows.series - before[last + 1 - counts], counts)
+    data = blocks.data
+    return [data[start:end] for start, end in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
+
+
+def _fields(shape: Shape, columns: Values, present: Present | None, rows: _Rows, blocks: Blocks) -> list[pa.Array]:
+    """columns: [fields, rows]."""
+    if present is not None and columns[~present].any():
+        raise DataCorrupt("a field that is absent has a value")
+    if (columns[shape.booleans] > 1).any():
+        raise DataCorrupt("a boolean is neither 0 nor 1")
+    texts = iter(_texts(columns[shape.strings].T, rows, blocks))
+    validity = _validity(present, len(shape.fields))
+    buffer, length = pa.py_buffer(columns), columns.shape[1]
+    arrays = []
+    for at, (_, column) in enumerate(shape.fields):
+        if column is ColumnType.STRING:
+            data = next(texts)
+        elif column is ColumnType.BOOLEAN:
+            data = [pa.py_buffer(np.packbits(columns[at].astype(np.bool_), bitorder="little"))]
+        else:
+            data = [buffer.slice(8 * length * at, 8 * length)]
+        bits, nulls = validity[at]
+        arrays.append(pa.Array.from_buffers(ARROW_TYPES[column], length, [bits, *data], nulls))
+    return arrays
+
+
+def _validity(present: Present | None, fields: int) -> Sequence[tuple[pa.Buffer | None, int]]:
+    """For each field the bits of the rows that have it, None where all have, and how many have not."""
+    if present is None:
+        return [(None, 0)] * fields
+    nulls = (present.shape[1] - present.sum(axis=1)).tolist()
+    bits = np.packbits(present, axis=1, bitorder="little")
+    return [(pa.py_buffer(bits[at]) if nulls[at] else None, nulls[at]) for at in range(fields)]
+
+
+def _texts(lengths: Values, rows: _Rows, blocks: Blocks) -> list[list[pa.Buffer]]:
+    """Offsets and bytes of each string field. lengths: [rows, string fields], in bytes."""
+    wanted = blocks.string_bytes.astype(np.uint64)
+    if (lengths > wanted.max()).any():
+        raise DataCorrupt("a string is longer than all strings together")
+    if (np.add.reduceat(lengths.sum(axis=1, dtype=np.uint64), rows.firsts) != wanted).any():
+        raise DataCorrupt("the lengths of its strings are not those of their bytes")
+    if not lengths.size:
+        return []
+    offsets = np.zeros(lengths.size + 1, np.int32)
+    offsets[1:] = np.cumsum(lengths.ravel())
+    ends = rows.strings + blocks.string_bytes
+    data = blocks.data
+    joined = b"".join([data[at:end] for at, end in zip(rows.strings.tolist(), ends.tolist(), strict=True)])
+    texts = pa.Array.from_buffers(pa.utf8(), lengths.size, [None, pa.py_buffer(offsets), pa.py_buffer(joined)], 0)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise DataCorrupt(f"a string is no text: {error}") from None
+    fields = lengths.shape[1]
+    if fields == 1:
+        return [texts.buffers()[1:]]
+    return [texts.take(pa.array(np.arange(at, lengths.size, fields))).buffers()[1:] for at in range(fields)]

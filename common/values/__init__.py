@@ -1,0 +1,1 @@
+"""Values that every process speaks in: ids, errors, times, settings, schemas, write tokens. No I/O."""

@@ -1,0 +1,89 @@
+"""What a query or a persist job sees of a partition: pieces, each of chunks that share their dictionaries."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from common.catalog.partition_key import PartitionKey
+from common.values.ids import Offset
+from common.values.schema import TIME, ColumnType, arrow_schema
+from ingester.buffer.chunk import Chunk
+from ingester.buffer.dictionary import TagDictionary
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Chunks by offset, and for each tag the dictionary that their codes belong to. Immutable.
+
+    The rows of one persist job are a piece, and so are the rows that are in no job yet. Each has dictionaries of its
+    own, so that memory for tag values that no longer come is freed with the job.
+    """
+
+    chunks: tuple[Chunk, ...]
+    dictionaries: Mapping[str, TagDictionary]
+
+    @property
+    def rows(self) -> int:
+        return sum(chunk.rows for chunk in self.chunks)
+
+    @property
+    def bytes(self) -> int:
+        """Of the chunks and, once, of the dictionaries."""
+        return sum(chunk.bytes for chunk in self.chunks) + dictionary_bytes(self.dictionaries)
+
+    @property
+    def first_offset(self) -> Offset:
+        return least_offset(self.chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionView:
+    """Rows of one partition: immutable. Rows of one key (tags and time) come by offset, the newest last."""
+
+    key: PartitionKey
+    pieces: tuple[Piece, ...]
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        return tuple(chunk for piece in self.pieces for chunk in piece.chunks)
+
+    @property
+    def rows(self) -> int:
+        return sum(piece.rows for piece in self.pieces)
+
+    @property
+    def columns(self) -> dict[str, ColumnType]:
+        found: dict[str, ColumnType] = {}
+        for chunk in self.chunks:
+            found.update(chunk.columns)
+        return found
+
+    @property
+    def first_offset(self) -> Offset:
+        return least_offset(self.chunks)
+
+    def tag_values(self, tag: str) -> int:
+        """How many values `tag` has here; a value that occurs in several pieces counts in each."""
+        return sum(len(piece.dictionaries[tag]) for piece in self.pieces if tag in piece.dictionaries)
+
+
+def least_offset(chunks: Iterable[Chunk]) -> Offset:
+    """After a split by time, chunks are no longer in the order of their first offsets."""
+    return min(chunk.first_offset for chunk in chunks)
+
+
+def dictionary_bytes(dictionaries: Mapping[str, TagDictionary]) -> int:
+    return sum(tag.held_bytes for tag in dictionaries.values())
+
+
+def with_values(chunk: Chunk, dictionaries: Mapping[str, TagDictionary]) -> pa.RecordBatch:
+    """The rows in penstock's schema: tags are dictionary arrays instead of codes."""
+    schema = arrow_schema(chunk.columns)
+    arrays = [
+        pa.DictionaryArray.from_arrays(chunk.batch.column(field.name), dictionaries[field.name].array())
+        if field.name != TIME and chunk.columns[field.name] is ColumnType.TAG
+        else chunk.batch.column(field.name)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -1,0 +1,1 @@
+"""What the ingester decides, without I/O."""

@@ -1,0 +1,140 @@
+"""When to persist which partition: a pure function of partitions, clock and rules.
+
+After InfluxDB IOx's lifecycle (rows, age, cold, memory), and one rule more, log pressure, so that one slow partition
+cannot keep the log from being trimmed. A partition's chunk is settled once its last row arrived at least
+late_arrival_window ago; the caller chooses `now` (log time while catching up, the wall clock after).
+"""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from common.catalog.manifest.frontier import TIME_END
+from common.catalog.partition_key import PartitionKey
+from common.values.config import IngesterConfig
+from common.values.ids import Offset
+from ingester.buffer.partition import Partition
+from ingester.buffer.piece import least_offset
+
+
+class Reason(enum.Enum):
+    """Why a partition is persisted; the value is the metric's label."""
+
+    ROWS = "rows"
+    AGE = "age"
+    COLD = "cold"
+    MEMORY = "memory"
+    LOG = "log"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Times in ns, sizes in bytes. Checked against each other where the settings are (common/values/config.py).
+
+    stop_timeout_ns: how long an end waits for a store that does not answer (ending.py).
+    """
+
+    late_arrival_window_ns: int
+    persist_row_threshold: int
+    persist_age_threshold_ns: int
+    soft_memory_bytes: int
+    hard_memory_bytes: int
+    log_bytes_max: int
+    log_records_max: int
+    stop_timeout_ns: int
+
+    @classmethod
+    def of(cls, config: IngesterConfig) -> "Rules":
+        return cls(
+            late_arrival_window_ns=round(config.late_arrival_window_s * 1e9),
+            persist_row_threshold=config.persist_row_threshold,
+            persist_age_threshold_ns=round(config.persist_age_threshold_s * 1e9),
+            soft_memory_bytes=config.soft_memory_bytes,
+            hard_memory_bytes=config.hard_memory_bytes,
+            log_bytes_max=config.log_bytes_max,
+            log_records_max=config.log_records_max,
+            stop_timeout_ns=round(config.stop_timeout_s * 1e9),
+        )
+
+
+class Due(NamedTuple):
+    """Persist the partition's rows with time <= until_ns; the others stay. TIME_END: all of them."""
+
+    key: PartitionKey
+    reason: Reason
+    until_ns: int = TIME_END
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the plan needs to know of one partition: the rows that are in no job yet."""
+
+    key: PartitionKey
+    rows: int
+    settled_rows: int
+    bytes: int
+    first_arrival_ns: int
+    last_arrival_ns: int
+    first_offset: Offset
+
+
+def figures(partition: Partition, now_ns: int, window_ns: int) -> Figures | None:
+    """None where every row is in a job already."""
+    chunks = partition.chunks
+    if not chunks:
+        return None
+    return Figures(
+        key=partition.key,
+        rows=sum(chunk.rows for chunk in chunks),
+        settled_rows=sum(chunk.rows for chunk in chunks if now_ns - chunk.last_arrival_ns >= window_ns),
+        bytes=partition.waiting_bytes,
+        first_arrival_ns=min(chunk.first_arrival_ns for chunk in chunks),
+        last_arrival_ns=max(chunk.last_arrival_ns for chunk in chunks),
+        first_offset=least_offset(chunks),
+    )
+
+
+def plan(
+    partitions: Iterable[Figures], now_ns: int, rules: Rules, memory_bytes: int, log_kept_from: Offset
+) -> list[Due]:
+    """Which partitions to persist now, why, and up to which time; the most pressing first.
+
+    memory_bytes: of all rows in memory, those in running jobs left out (they are about to be freed). log_kept_from:
+    rows below it hold back more log than the limits on the log allow.
+    """
+    due: dict[PartitionKey, Reason] = {}
+    waiting = []
+    for partition in partitions:
+        reason = _due(partition, now_ns, rules)
+        if reason is None:
+            waiting.append(partition)
+        else:
+            due[partition.key] = reason
+            memory_bytes -= partition.bytes
+    for partition in sorted(waiting, key=lambda partition: partition.first_offset):
+        if partition.first_offset < log_kept_from:
+            due[partition.key] = Reason.LOG
+            memory_bytes -= partition.bytes
+    for partition in sorted(waiting, key=lambda partition: -partition.bytes):
+        if memory_bytes <= rules.soft_memory_bytes:
+            break
+        if partition.key in due:
+            continue
+        due[partition.key] = Reason.MEMORY
+        memory_bytes -= partition.bytes
+    return sorted((Due(key, reason) for key, reason in due.items()), key=lambda one: _URGENCY[one.reason])
+
+
+_URGENCY = {Reason.MEMORY: 0, Reason.LOG: 1, Reason.ROWS: 2, Reason.AGE: 3, Reason.COLD: 4, Reason.STOP: 5}
+
+
+def _due(partition: Figures, now_ns: int, rules: Rules) -> Reason | None:
+    if partition.settled_rows >= rules.persist_row_threshold:
+        return Reason.ROWS
+    if now_ns - partition.first_arrival_ns >= rules.persist_age_threshold_ns:
+        return Reason.AGE
+    if now_ns - partition.last_arrival_ns >= rules.late_arrival_window_ns:
+        return Reason.COLD
+    return None

@@ -1,0 +1,1 @@
+"""`penstock demo`: the whole path, shown and checked."""

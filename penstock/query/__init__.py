@@ -1,0 +1,1 @@
+"""SQL over files and memory."""

@@ -1,0 +1,1 @@
+"""The command line's own means: options, exit codes, progress, stdout."""

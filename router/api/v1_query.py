@@ -1,0 +1,96 @@
+"""GET and POST /query: the statements that InfluxDB 1 clients send before they write, and no others.
+
+A namespace exists from its first write on, so CREATE DATABASE makes nothing durable. This router remembers the name:
+SHOW DATABASES, which reads the object store, then lists it for the client that asks next. Any other statement gets an
+error, which says where rows are queried.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from common.http.app import Request, Response, json_response
+from common.values.errors import PenstockError
+from router.api.error_key import error, unavailable
+
+QUERY_BYTES_MAX = 65_536
+"""Of a form body. No statement answered here comes near."""
+CREATED_MAX = 1_000
+
+_NAME = r'(?:"(?P<quoted>(?:[^"\\]|\\.)+)"|(?P<bare>\w+))'
+_CREATE = re.compile(rf"CREATE\s+DATABASE\s+{_NAME}(\s+WITH\s.*)?", re.IGNORECASE | re.DOTALL)
+_SHOW_DATABASES = re.compile(r"SHOW\s+DATABASES", re.IGNORECASE)
+_SHOW_POLICIES = re.compile(rf"SHOW\s+RETENTION\s+POLICIES(\s+ON\s+{_NAME})?", re.IGNORECASE)
+_STATEMENTS = re.compile(r"""(?:[^;"']++|"(?:[^"\\]++|\\.)*+"?+|'(?:[^'\\]++|\\.)*+'?+)++""", re.DOTALL)
+"""A quote that is never closed reaches to the end: were it a character like others, each would be looked for again."""
+_POLICY_COLUMNS = ["name", "duration", "shardGroupDuration", "replicaN", "default"]
+_NOT_HERE = (
+    "a router answers CREATE DATABASE, SHOW DATABASES and SHOW RETENTION POLICIES only; rows are queried in SQL: "
+    "penstock query"
+)
+
+Values = dict[str, Any]
+
+
+class QueryV1:
+    """The handler."""
+
+    def __init__(self, namespaces: Callable[[], list[str]]) -> None:
+        """namespaces: those of the object store, in order; may take a while; raises PenstockError."""
+        self._namespaces = namespaces
+        self._created: dict[str, None] = {}
+
+    async def answer(self, request: Request) -> Response:
+        text = await _statements_of(request)
+        if isinstance(text, Response):
+            return text
+        statements = [one.strip() for one in _STATEMENTS.findall(text) if one.strip()]
+        if not statements:
+            return error(400, 'missing required parameter "q"')
+        try:
+            results = [{"statement_id": at, **(await self._result(one))} for at, one in enumerate(statements)]
+        except PenstockError as failure:
+            return unavailable(failure.message)
+        return json_response(200, {"results": results})
+
+    async def _result(self, statement: str) -> Values:
+        if match := _CREATE.fullmatch(statement):
+            self._remember(_name_in(match))
+            return {}
+        if _SHOW_DATABASES.fullmatch(statement):
+            stored = await asyncio.to_thread(self._namespaces)
+            return _series("databases", ["name"], [[one] for one in sorted({*stored, *self._created})])
+        if _SHOW_POLICIES.fullmatch(statement):
+            return _series("", _POLICY_COLUMNS, [["autogen", "0s", "24h0m0s", 1, True]])
+        return {"error": f"{' '.join(statement.split())[:60]!r}: {_NOT_HERE}"}
+
+    def _remember(self, name: str) -> None:
+        if len(self._created) < CREATED_MAX:
+            self._created[name] = None
+
+
+async def _statements_of(request: Request) -> str | Response:
+    """`q` of the URL, else of a form body."""
+    if in_url := request.query().get("q"):
+        return in_url
+    body = b""
+    async for part in request.parts():
+        body += part
+        if len(body) > QUERY_BYTES_MAX:
+            return error(413, f"the query is over {QUERY_BYTES_MAX} bytes")
+    try:
+        return dict(parse_qsl(body.decode())).get("q", "")
+    except UnicodeDecodeError:
+        return error(400, "the body is not text: send q=STATEMENT as a form, without Content-Encoding")
+
+
+def _name_in(match: "re.Match[str]") -> str:
+    quoted = match["quoted"]
+    return re.sub(r"\\(.)", r"\1", quoted) if quoted else match["bare"]
+
+
+def _series(name: str, columns: list[str], values: list[list[object]]) -> Values:
+    series: Values = {"columns": columns, "values": values}
+    return {"series": [{"name": name, **series} if name else series]}

@@ -1,0 +1,1 @@
+"""Bodies of line protocol: from text to the payloads of records."""

@@ -1,0 +1,86 @@
+"""Fuzz the parser of batches: whatever the bytes, it gives what the model gives.
+
+    python -m tests.fuzz.line_protocol --seconds 60
+
+Needs atheris (`pip install -c constraints.txt -e '.[fuzz]'`; `make fuzz` does both). Inputs that reach new code are
+kept in --found and are where the next run begins. An input that makes a difference, or breaks the parser, is kept there
+too, as difference-… or crash-…; the run goes on, and exits with 1 at its end. One that takes longer than a minute ends
+the run at once.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["router.parsing", "router.lineprotocol"]):
+    from router.parsing import batch as _  # noqa: F401
+
+from tests.fuzz.inputs import check_input
+from tests.support.lines.equality import Different
+
+_HERE = Path(__file__).parent
+CORPUS = _HERE / "corpus" / "line_protocol"
+DICTIONARY = _HERE / "line_protocol.dict"
+INPUT_BYTES_MAX = 2048
+
+
+class Target:
+    """What libFuzzer calls for each input; ends the process once its time is over."""
+
+    def __init__(self, kept: Path, seconds: float) -> None:
+        self._kept = kept
+        self._until = time.monotonic() + seconds
+        self._executions = 0
+        self._failures: dict[str, set[str]] = {"difference": set(), "crash": set()}
+
+    def __call__(self, data: bytes) -> None:
+        if time.monotonic() >= self._until:
+            self._finish()
+        self._executions += 1
+        try:
+            check_input(data)
+        except Different as difference:
+            self._keep("difference", data, str(difference))
+        except Exception:  # noqa: BLE001 - whatever breaks a parser is a finding
+            self._keep("crash", data, traceback.format_exc(limit=-3))
+
+    def _keep(self, kind: str, data: bytes, text: str) -> None:
+        """One input for each place and message, digits left out of account."""
+        cause = "".join(char for char in text if not char.isdigit())[:200]
+        if cause in self._failures[kind]:
+            return
+        self._failures[kind].add(cause)
+        path = self._kept / f"{kind}-{hashlib.sha256(data).hexdigest()[:16]}"
+        path.write_bytes(data)
+        print(f"\n{kind} {path}: {data!r}\n{text}", flush=True)
+
+    def _finish(self) -> None:
+        differences, crashes = len(self._failures["difference"]), len(self._failures["crash"])
+        print(f"\n{self._executions} executions, {differences} differences, {crashes} crashes", flush=True)
+        os._exit(1 if differences or crashes else 0)  # libFuzzer runs no exit handlers either
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--found", type=Path, default=Path(".fuzz/line_protocol"), help="kept from run to run")
+    options = parser.parse_args()
+    corpus, failures = options.found / "corpus", options.found / "failures"
+    for folder in (corpus, failures):
+        folder.mkdir(parents=True, exist_ok=True)
+    flags = [f"-dict={DICTIONARY}", f"-max_len={INPUT_BYTES_MAX}", "-timeout=60", "-rss_limit_mb=4096", "-verbosity=1"]
+    atheris.Setup(
+        [sys.argv[0], *flags, f"-artifact_prefix={failures}/", str(corpus), str(CORPUS)],
+        Target(failures, options.seconds),
+    )
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
