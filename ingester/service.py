@@ -45,6 +45,7 @@ from ingester.following.poller import Poller
 from ingester.performing import StoreAction, perform
 from ingester.persist.unnamed import remove_unnamed_files
 from ingester.serving.published import Published
+from ingester.stop_point import StopPoint
 from ingester.workers import Workers
 from writebuffer.contract import Reader
 
@@ -70,6 +71,7 @@ class IngesterService:
     ) -> None:
         self.stopping = False
         self.core = core
+        self._reader = reader
         self._store = store
         self._published = published
         self._config = config
@@ -83,6 +85,7 @@ class IngesterService:
         self._persist_workers = Workers(config.persist_workers, f"persist-{sequencer}", self._inbox.put)
         self._in_order = Workers(1, f"commit-{sequencer}", self._inbox.put)
         self._is_watching = False
+        self._stop_point: StopPoint | None = None
 
     @property
     def next_offset(self) -> Offset | None:
@@ -130,15 +133,29 @@ class IngesterService:
             if now_s >= next_watch_s:
                 next_watch_s = now_s + WATCH_S
                 self._begin_watch()
-            try:
-                event = self._inbox.get(timeout=max(0.0, next_tick_s - self._clock.monotonic_s()))
-            except queue.Empty:
-                continue
+            if self._stop_point and self._stop_point.reached(self.core.applied_offset, now_s):
+                self._stop_point = None
+                event: Event | BaseException = StopRequested(persist=True)
+            else:
+                try:
+                    event = self._inbox.get(timeout=max(0.0, next_tick_s - self._clock.monotonic_s()))
+                except queue.Empty:
+                    continue
+                if isinstance(event, StopRequested) and self._reads_on(event):
+                    continue
             if isinstance(event, BaseException):
                 raise event
             ends = self.core.ending or isinstance(event, StopRequested)
             if (ends and self._look_at_store()) or self._step(event):
                 return
+
+    def _reads_on(self, stop: StopRequested) -> bool:
+        """Whether `stop` waits until all that the stream holds by now is applied."""
+        if not stop.persist or self.core.ending or self._store.away:
+            return False
+        point = self._stop_point = StopPoint(self._clock.monotonic_s())
+        self._in_order.submit(lambda: self._find_end(point))
+        return True
 
     def _look_at_store(self) -> bool:
         """An end need not wait for calls to fail where the store is known to be away; true once it has come."""
@@ -186,6 +203,14 @@ class IngesterService:
         outcome = perform(action, self._store)
         log_outcome(self._logger, outcome, time.perf_counter() - started_s)
         self._inbox.put(outcome)
+
+    def _find_end(self, point: StopPoint) -> None:
+        try:
+            point.found(self._reader.offsets(self.core.state.sequencer).next_offset)
+        except PenstockError as error:
+            self._logger.warning("stopping without the records that were not read yet", reason=error.message)
+            point.found(Offset(0))
+        self._inbox.put(Tick(self._clock.now_ns()))  # so that it is looked at now
 
     def _begin_watch(self) -> None:
         if not self._is_watching:

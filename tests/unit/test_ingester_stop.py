@@ -3,9 +3,11 @@
 import errno
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -19,6 +21,7 @@ from common.values.clock import SystemClock
 from common.values.config import IngesterConfig
 from common.values.errors import Unavailable
 from common.values.ids import SequencerId
+from ingester import stop_point
 from ingester.core.core import IngesterCore
 from ingester.core.lifecycle import Rules
 from ingester.following.claim import claim
@@ -27,10 +30,48 @@ from ingester.serving.published import Published
 from tests.support.records import DAY0_NS, record, row
 from tests.support.wait import wait_until
 from tests.support.watched_disk import WatchedDisk
+from writebuffer.contract import Batch, Cursor, Offsets, Reader
 from writebuffer.memory import MemoryBackend
 
 ONE = SequencerId(0)
 ROWS = 3
+
+
+class HeldReader:
+    """A reader of which the polls can be held, as if they had begun just before what is appended next."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.waiting = threading.Event()
+        self.is_away = False
+        self._reader = reader
+
+    def offsets(self, sequencer: SequencerId) -> Offsets:
+        if self.is_away:
+            raise Unavailable("the write buffer does not answer")
+        return self._reader.offsets(sequencer)
+
+    def cursor(self, sequencer: SequencerId) -> Cursor:
+        return HeldCursor(self._reader.cursor(sequencer), self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+class HeldCursor:
+    def __init__(self, cursor: Cursor, reader: HeldReader) -> None:
+        self._cursor = cursor
+        self._reader = reader
+
+    def poll(self, records_max: int, bytes_max: int, timeout_s: float) -> Batch:
+        if not self._reader.go_on.is_set():
+            self._reader.waiting.set()
+            self._reader.go_on.wait()
+        return self._cursor.poll(records_max, bytes_max, timeout_s)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
 
 
 class Stopping:
@@ -45,14 +86,24 @@ class Stopping:
         self.store = JoinedStore(raw, cluster, structlog.get_logger())
         backend = MemoryBackend()
         backend.create(1)
-        writer = backend.open_writer()
-        writer.append(ONE, record({"m": [row(DAY0_NS + n, f=1.0) for n in range(ROWS)]})).result(10)
-        self.reader = backend.open_reader()
+        self.writer = backend.open_writer()
+        self.append(ROWS)
+        self.reader = HeldReader(backend.open_reader())
         state = claim(self.reader, self.store, ONE, Instance("one"), accept_loss=False).state
         self.core = IngesterCore(state, Rules.of(config), 1 << 28, 4, random.Random(0))
         self.service = IngesterService(
             self.core, self.reader, self.store, Published(ONE), config, SystemClock(), structlog.get_logger()
         )
+
+    def append(self, rows: int) -> None:
+        """Acknowledged when it returns."""
+        self.writer.append(ONE, record({"m": [row(DAY0_NS + n, f=1.0) for n in range(rows)]})).result(10)
+
+    def append_unseen(self) -> None:
+        """ROWS rows more, acknowledged, and not polled before `reader.go_on` is set."""
+        self.reader.go_on.clear()
+        assert self.reader.waiting.wait(10)
+        self.append(ROWS)
 
     def run(self, before_stop: Callable[[], object] = lambda: None) -> "Future[None]":
         """A future of its end. before_stop: once the rows are in memory, and before the stop is asked for."""
@@ -61,6 +112,14 @@ class Stopping:
         before_stop()
         self.service.stop()
         return ended
+
+    def end_unread(self, ended: "Future[None]") -> None:
+        """Its end while a poll is held."""
+        try:
+            wait_until(lambda: self.core.ending)
+        finally:
+            self.reader.go_on.set()
+        ended.result(20)
 
     def fill_disk(self) -> None:
         self.disk.failing["create"] = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -77,6 +136,33 @@ def stopping(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stoppin
         made = Stopping(tmp_path / "store", config, thread)
         yield made
         made.reader.close()
+
+
+def test_what_was_acknowledged_before_a_stop_is_in_the_files(stopping: Stopping) -> None:
+    """Also what was not polled yet: the stop reads on to where the stream ended when it was asked for."""
+    ended = stopping.run(stopping.append_unseen)
+    stopping.reader.go_on.set()
+    ended.result(20)
+    assert stopping.core.rows_buffered == 0
+    assert stopping.core.state.replay_offset == 2
+
+
+def test_a_stop_does_not_wait_for_a_buffer_that_is_away(stopping: Stopping) -> None:
+    """What is in memory is persisted; where the stream ends cannot be known."""
+
+    def move_away() -> None:
+        stopping.append_unseen()
+        stopping.reader.is_away = True
+
+    stopping.end_unread(stopping.run(move_away))
+    assert (stopping.core.rows_buffered, stopping.core.state.replay_offset) == (0, 1)
+
+
+def test_a_stop_waits_only_so_long_for_what_it_cannot_read(stopping: Stopping, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest stays in the log."""
+    monkeypatch.setattr(stop_point, "READ_ON_S", 0.2)
+    stopping.end_unread(stopping.run(stopping.append_unseen))
+    assert (stopping.core.rows_buffered, stopping.core.state.replay_offset) == (0, 1)
 
 
 def test_a_store_that_takes_them_has_them_at_the_end(stopping: Stopping) -> None:
