@@ -63,7 +63,13 @@ def test_a_million_lines_are_parsed_as_the_model_says() -> None:
 @campaign
 def test_any_number_of_bodies_are_parsed_as_the_model_says() -> None:
     """As many drawn batches as the campaign asks for."""
-    settings(max_examples=seeds())(given(batches)(check))()
+
+    @settings(max_examples=seeds())
+    @given(batches)
+    def each(batch: Batch) -> None:
+        check(batch)
+
+    each()
 
 
 Rewrite = Callable[[bytes], bytes]
