@@ -13,7 +13,7 @@ TAG_BYTES = 100
 """What a tag without values counts: as with values, about a tenth of what it takes."""
 
 _NO_TAG = -1
-_EMPTY = pa.array([], pa.utf8())
+_EMPTY = pa.nulls(0, pa.utf8())
 
 
 class SeriesTable:

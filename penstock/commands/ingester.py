@@ -31,6 +31,9 @@ def command(cluster: ClusterConfig, ingester: IngesterConfig, retention: Retenti
             sequencer=sequencer,
         )
     require_shared(cluster)
+    from common.pandas_unused import keep_pandas_out
+
+    keep_pandas_out()
     from ingester.main import run
 
     stop_with_supervisor()

@@ -54,6 +54,9 @@ def command(
     \b
     penstock query "SELECT host, avg(usage_user) FROM cpu GROUP BY host" --namespace metrics
     """
+    from common.pandas_unused import keep_pandas_out
+
+    keep_pandas_out()
     from common.values.token import parse_token
     from penstock.cluster.existing import open_cluster
     from penstock.query.query import query

@@ -18,6 +18,9 @@ def command(cluster: ClusterConfig, router: RouterConfig, retention: RetentionCo
     durable. SIGTERM finishes the requests in flight; a second one stops at once, which is always safe.
     """
     require_shared(cluster)
+    from common.pandas_unused import keep_pandas_out
+
+    keep_pandas_out()
     from router.main import run
 
     stop_with_supervisor()
