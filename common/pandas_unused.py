@@ -6,13 +6,12 @@ is one of its objects: 0.2 s of CPU and 40 MB for every router, worker and inges
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from types import ModuleType
 
 import pyarrow as pa
 
 
-class _NoPandas(MetaPathFinder):
+class _NoPandas:
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
         if name == "pandas":
             raise ModuleNotFoundError("not imported here", name=name)
