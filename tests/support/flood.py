@@ -153,15 +153,19 @@ def _filling(size: int) -> bytes:
     return lines
 
 
+async def _connect(client: _Client, address: str, port: int) -> None:
+    """From `address`."""
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: client, "127.0.0.1", port, local_addr=(address, 0))
+
+
 async def _connection(plan: FloodPlan, number: int, filling: bytes, report: FloodReport, end_s: float) -> None:
     address = plan.addresses[number % len(plan.addresses)]
     sent = 0
     while time.perf_counter() < end_s:
         client = _Client(number, sent, filling, report, end_s)
         try:
-            await asyncio.get_running_loop().create_connection(
-                lambda client=client: client, "127.0.0.1", plan.port, local_addr=(address, 0)
-            )
+            await _connect(client, address, plan.port)
         except OSError:
             report.closed += 1
             await asyncio.sleep(0.01)
