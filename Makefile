@@ -84,7 +84,7 @@ format: $(STAMP)  ## Put imports and layout in order.
 campaign: $(STAMP)  ## Run what takes longer than a change should wait. A share of it: CAMPAIGN=ci
 	PENSTOCK_CAMPAIGN_ROUNDS=$(CAMPAIGN_ROUNDS) PENSTOCK_CAMPAIGN_SEEDS=$(CAMPAIGN_SEEDS) \
 		$(BIN)/python -m pytest -m campaign --timeout $(CAMPAIGN_TEST_TIMEOUT_S) \
-		-o faulthandler_timeout=$(CAMPAIGN_TEST_TIMEOUT_S) $(TESTS)
+		-o faulthandler_timeout=$(CAMPAIGN_TEST_TIMEOUT_S) --durations=15 --durations-min=20 $(TESTS)
 
 fuzz: $(STAMP)  ## Fuzz the line protocol parser; what is found is kept in .fuzz. For longer: FUZZ_SECONDS=3600
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
