@@ -143,8 +143,8 @@ class Ingester:
         rng = random.Random(secrets.randbits(128))
         core = IngesterCore(state, Rules.of(config), config.file_bytes_max, 2 * config.persist_workers, rng)
         newest = lambda: claimed.reader.offsets(state.sequencer).next_offset
-        self._published.begin(state.epoch, core.view, claimed.next_offset, newest)
         service = IngesterService(core, claimed.reader, self._store, self._published, config, self._clock, self._log)
+        self._published.begin(state.epoch, core.view, claimed.next_offset, newest, service.poller.hurry)
         self._status.service = service
         self._log.info(
             "claimed",

@@ -154,6 +154,7 @@ class IngesterService:
         if not stop.persist or self.core.ending or self._store.away:
             return False
         point = self._stop_point = StopPoint(self._clock.monotonic_s())
+        self.poller.hurry()
         self._in_order.submit(lambda: self._find_end(point))
         return True
 

@@ -1,6 +1,7 @@
 """The thread that polls the write buffer and decodes, ahead of the core by at most a few batches."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
@@ -21,6 +22,11 @@ POLL_TIMEOUT_S = 0.5
 DECODED_BYTES_MAX = 64 * 1024 * 1024
 """A Polled is delivered once it holds so much: rows that compress well must not all be in memory at once."""
 
+GATHER_S = 0.1
+"""Between the beginnings of two polls, where the first found records and no more than those: under a steady stream a
+poll then finds several records. Each table of a poll costs as much as a hundred of its rows, so 100 KB bodies on 4
+connections took 43 instead of 25 CPU seconds of a million rows. A query does not wait for it (`hurry`)."""
+
 BATCHES_AHEAD = 2
 RETRY_S_MAX = 10.0
 
@@ -39,6 +45,7 @@ class Poller:
         deliver: Callable[[Polled], None],
         fail: Callable[[BaseException], None],
         logger: Logger,
+        gather_s: float = GATHER_S,
     ) -> None:
         self.reachable = True
         self.next_offset: Offset | None = None
@@ -48,6 +55,9 @@ class Poller:
         self._deliver = deliver
         self._fail = fail
         self._logger = logger
+        self._gather_s = gather_s
+        self._next_poll_s = 0.0
+        self._hurried = threading.Event()
         self._known = Known()
         self._ahead = threading.Semaphore(BATCHES_AHEAD)
         self._running = threading.Event()
@@ -68,8 +78,13 @@ class Poller:
     def resume(self) -> None:
         self._running.set()
 
+    def hurry(self) -> None:
+        """Somebody waits for what is in the buffer now: poll at once."""
+        self._hurried.set()
+
     def stop(self, timeout_s: float = 10.0) -> None:
         self._stop.set()
+        self.hurry()
         self._running.set()
         self._ahead.release()
         self._thread.join(timeout_s)
@@ -112,6 +127,9 @@ class Poller:
 
     def _poll(self, cursor: Cursor) -> None:
         self._running.wait()
+        self._hurried.wait(max(0.0, self._next_poll_s - time.monotonic()))
+        self._hurried.clear()  # first: who hurries from here on has what this poll misses read by the next
+        began_s = time.monotonic()
         batch = cursor.poll(POLL_RECORDS, POLL_BYTES, POLL_TIMEOUT_S)
         try:
             self.next_offset = self._reader.offsets(self._sequencer).next_offset
@@ -120,7 +138,9 @@ class Poller:
         except PenstockError:
             self._pass_on(batch, caught_up=False)  # the stream is lost, and these records are nowhere else any more
             raise
-        self._pass_on(batch, caught_up=batch.next_offset >= self.next_offset)
+        caught_up = batch.next_offset >= self.next_offset
+        self._next_poll_s = began_s + self._gather_s if batch.records and caught_up else 0.0
+        self._pass_on(batch, caught_up=caught_up)
 
     def _pass_on(self, batch: Batch, *, caught_up: bool) -> None:
         for polled in decoded_steps(self._followed.read(batch), batch.next_offset, caught_up, known=self._known):

@@ -19,6 +19,7 @@ class Published:
         self.view = View(NO_MANIFEST, ZERO, {})
         self.ready_at: Offset | None = None
         self._newest: Callable[[], Offset] = lambda: ZERO
+        self._hurry: Callable[[], None] = lambda: None
         self._ended = False
         self._changed = threading.Condition()
 
@@ -26,13 +27,21 @@ class Published:
     def is_ready(self) -> bool:
         return self.ready_at is not None and self.view.applied_offset >= self.ready_at
 
-    def begin(self, epoch: Epoch, view: View, ready_at: Offset, newest: Callable[[], Offset]) -> None:
+    def begin(
+        self,
+        epoch: Epoch,
+        view: View,
+        ready_at: Offset,
+        newest: Callable[[], Offset],
+        hurry: Callable[[], None] = lambda: None,
+    ) -> None:
         """Serve from here on. ready_at: the next offset seen at start; below it, readable rows may be missing.
 
-        newest: the buffer's next offset now; may raise Unavailable.
+        newest: the buffer's next offset now; may raise Unavailable. hurry: has the buffer polled at once.
         """
         with self._changed:
-            self.epoch, self.view, self.ready_at, self._newest = epoch, view, ready_at, newest
+            self.epoch, self.view, self.ready_at = epoch, view, ready_at
+            self._newest, self._hurry = newest, hurry
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -55,6 +64,7 @@ class Published:
         deadline_s = clock.monotonic_s() + timeout_s
         with self._changed:
             while not self._has_applied(above):
+                self._hurry()
                 left_s = deadline_s - clock.monotonic_s()
                 if left_s <= 0 or self._ended:
                     raise self._behind(above, f"after {timeout_s:.3g} s" if left_s <= 0 else "and is stopping")
@@ -71,6 +81,8 @@ class Published:
         except Unavailable:
             return self.view, None
         with self._changed:
+            if self.view.applied_offset < newest:
+                self._hurry()
             self._changed.wait_for(lambda: self._ended or self.view.applied_offset >= newest, timeout_s)
         return self.view, newest
 

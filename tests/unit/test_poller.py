@@ -110,6 +110,33 @@ def test_it_goes_on_after_the_last_record_when_the_buffer_is_back() -> None:
     following.poller.stop()
 
 
+def test_records_that_come_close_together_are_polled_together() -> None:
+    """Who waits for rows has them polled at once; without, the next poll would be a minute after the first."""
+    backend = MemoryBackend()
+    backend.create(1)
+    writer = backend.open_writer()
+    delivered: queue.SimpleQueue[Polled | BaseException] = queue.SimpleQueue()
+    put: Callable[[Polled | BaseException], None] = delivered.put
+    reader = backend.open_reader()
+    followed = Followed(ONE, Offset(0), StreamMark(reader.identity(ONE)))
+    poller = Poller(reader, ONE, followed, put, put, structlog.get_logger(), gather_s=60.0)
+    first, *others = numbered(range(4))
+    writer.append(ONE, first).result(WAIT_S)
+    poller.start()
+    found = [delivered.get(timeout=WAIT_S)]
+    for each in others:
+        writer.append(ONE, each).result(WAIT_S)
+    poller.applied()
+    poller.hurry()
+    found.append(delivered.get(timeout=WAIT_S))
+    poller.stop()
+    reader.close()
+    assert [[one.offset for one in polled.records] for polled in found if isinstance(polled, Polled)] == [
+        [0],
+        [1, 2, 3],
+    ]
+
+
 def test_a_tail_that_was_lost_and_written_again_is_forked() -> None:
     """The buffer came back without 1 and 2, and new records took their offsets and more: none may be skipped."""
     stream = Replaceable(numbered(range(3)))
