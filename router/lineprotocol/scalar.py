@@ -35,7 +35,6 @@ _KEY_ESCAPE = re.compile(rb"\\([, =])")
 _ESCAPED_DELIMITER = re.compile(rb"\\[, ]")
 _STRING_ESCAPE = re.compile(rb'\\(["\\])')
 _FIELD_KEY = re.compile(rb"((?:[^\\,= ]++|\\[,= ]?+)*+)=")
-_STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _BARE = re.compile(rb"[^, ]*+")
 
 _FLOAT = re.compile(rb"-?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+")
@@ -43,7 +42,8 @@ _FLOAT = re.compile(rb"-?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+"
 of the largest size would take hours."""
 _WHOLE = re.compile(rb"-?[0-9]+")
 _NATURAL = re.compile(rb"[0-9]+")
-_BOOLEANS = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), True) | dict.fromkeys(
+STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
+BOOLEANS = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), True) | dict.fromkeys(
     (b"f", b"F", b"false", b"False", b"FALSE"), False
 )
 GUESSED_PRECISION = 0
@@ -159,7 +159,7 @@ def parse_fields(raw: bytes, precision_ns: int) -> tuple[Fields, int | None, Seq
         section, _, timestamp = raw.partition(b" ")
         fields = dict(map(_plain_field, section.split(b",")))
     dropped = () if RESERVED_COLUMNS.isdisjoint(fields) else _drop_reserved(fields)
-    return fields, _time_ns(timestamp.strip(b" "), precision_ns), dropped
+    return fields, parse_time_ns(timestamp.strip(b" "), precision_ns), dropped
 
 
 def _drop_reserved(fields: dict[str, FieldValue]) -> Sequence[str]:
@@ -202,13 +202,18 @@ def _scan_value(name: str, raw: bytes, at: int) -> tuple[FieldValue, int]:
         bare = _BARE.match(raw, at)
         assert bare is not None
         return _bare_value(bare[0]), bare.end()
-    string = _STRING.match(raw, at)
+    string = STRING.match(raw, at)
     if string is None:
         raise LineError(f"field {shown(name)}: the string has no closing quote")
-    value = _STRING_ESCAPE.sub(rb"\1", string[1]) if b"\\" in string[1] else string[1]
+    value = unescaped(string[1])
     if len(value) > STRING_BYTES_MAX:
         raise LineError(f"field {shown(name)}: string of {len(value)} bytes is over {STRING_BYTES_MAX}")
     return (ColumnType.STRING, _utf8(value)), string.end()
+
+
+def unescaped(text: bytes) -> bytes:
+    """What is between the quotes of a string, without its escapes."""
+    return _STRING_ESCAPE.sub(rb"\1", text) if b"\\" in text else text
 
 
 def _bare_value(token: bytes) -> FieldValue:
@@ -221,14 +226,15 @@ def _bare_value(token: bytes) -> FieldValue:
         return ColumnType.INTEGER, _whole("field value", token[:-1], -(2**63), 2**63 - 1)
     if token.endswith(b"u") and _NATURAL.fullmatch(token, 0, len(token) - 1):
         return ColumnType.UNSIGNED, _whole("field value", token[:-1], 0, 2**64 - 1)
-    if (boolean := _BOOLEANS.get(token)) is not None:
+    if (boolean := BOOLEANS.get(token)) is not None:
         return ColumnType.BOOLEAN, boolean
     if not token:
         raise LineError("missing field value")
     raise LineError(f"field value {shown(token)} is not a number, boolean or quoted string")
 
 
-def _time_ns(token: bytes, precision_ns: int) -> int | None:
+def parse_time_ns(token: bytes, precision_ns: int) -> int | None:
+    """The time that `token`, without blanks, says; None where it is empty. Raises LineError."""
     if not token:
         return None
     if not _WHOLE.fullmatch(token):

@@ -2,6 +2,7 @@
 
     bodies -> pieces of text (lines/text.py) -> lines and fields by a structural index (router/lineprotocol)
     -> plain lines become rows all at once (lines/plain.py), odd ones one by one (lines/odd.py)
+    (where a piece has few lines, lines/few.py reads them one by one, without arrays)
     -> rows are packed for their series' sequencers (lines/matrix.py) and encoded (lines/entries.py)
 What comes out is as if each line were parsed, checked and placed alone, in order; a refused line leaves no trace but
 its reason, nor does a refused body that is all or nothing. Nothing here is final until the additions are settled: if
@@ -11,14 +12,17 @@ the store decides otherwise, the batch is parsed again.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
+from common.entry import PackedRows
 from common.values.errors import Unavailable
 from common.values.ids import SequencerId
 from router.parsing.arrow.reading import ArrowTarget, read_arrow
 from router.parsing.draft import NO_TABLES, Draft, NewTables
 from router.parsing.lines.entries import encode_entries
+from router.parsing.lines.few import FewLines, Forms, are_few
 from router.parsing.lines.matrix import packed
 from router.parsing.lines.piece import Bodies, Piece
 from router.parsing.lines.series_cache import SeriesCache
+from router.parsing.lines.text import Part
 from router.parsing.messages import Body, ParsedBatch, RequestLines
 from router.parsing.schemas import KnownSchemas, Schemas
 
@@ -31,6 +35,7 @@ class BatchParser:
     def __init__(self, sequencers: int) -> None:
         self._sequencers = sequencers
         self._series = SeriesCache(sequencers)
+        self._forms = Forms()
         self._schemas = KnownSchemas()
 
     def parse(
@@ -51,7 +56,7 @@ class BatchParser:
         if bodies and bodies[0].table:
             target = ArrowTarget(namespace, schemas, refused_tables, self._sequencers)
             return read_arrow(bodies[0], target, lambda: _check_wanted(is_cancelled))
-        batch = _Batch(namespace, schemas, refused_tables, self._series, is_cancelled)
+        batch = _Batch(namespace, schemas, refused_tables, self._series, self._forms, is_cancelled)
         requests = [lines for together in _read_together(bodies) for lines in batch.read(together)]
         return ParsedBatch(batch.payloads, requests, batch.draft.additions, batch.draft.lacking)
 
@@ -74,6 +79,7 @@ class _Batch:
         schemas: Schemas,
         refused_tables: Mapping[str, str],
         series: SeriesCache,
+        forms: Forms,
         is_cancelled: Callable[[], bool],
     ) -> None:
         self.draft = Draft(schemas)
@@ -82,6 +88,7 @@ class _Batch:
         self._schemas = schemas
         self._refused_tables = refused_tables
         self._series = series
+        self._forms = forms
         self._is_cancelled = is_cancelled
 
     def read(self, bodies: Sequence[Body]) -> list[RequestLines]:
@@ -91,9 +98,7 @@ class _Batch:
         payloads: Payloads = {}
         for parts in together.pieces:
             self._check_wanted()
-            series = self._series.of(self._namespace)
-            piece = Piece(parts, together, series, self.draft)
-            for tables in packed(piece.read(), piece.columns, series):
+            for tables in self._read_piece(parts, together):
                 for sequencer, rows in tables.items():
                     self._check_wanted()
                     payloads.setdefault(sequencer, []).extend(encode_entries(self._namespace, rows))
@@ -105,6 +110,14 @@ class _Batch:
             for sequencer, more in payloads.items():
                 self.payloads.setdefault(sequencer, []).extend(more)
         return together.requests
+
+    def _read_piece(self, parts: Sequence[Part], together: Bodies) -> Iterator[Mapping[SequencerId, list[PackedRows]]]:
+        series = self._series.of(self._namespace)
+        if are_few(parts):
+            yield FewLines(parts, together, series, self.draft, self._forms).read()
+        else:
+            piece = Piece(parts, together, series, self.draft)
+            yield from packed(piece.read(), piece.columns, series)
 
     def _check_wanted(self) -> None:
         _check_wanted(self._is_cancelled)

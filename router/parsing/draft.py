@@ -77,6 +77,10 @@ class Draft:
         """The columns of a table so far: those settled, and those of accepted lines."""
         return self._columns.get(table) or self._known.get(table, NO_SCHEMA).columns
 
+    def settled(self, table: str) -> Columns:
+        """The columns of a table that are settled."""
+        return self._known.get(table, NO_SCHEMA).columns
+
     def is_new(self, table: str) -> bool:
         """Whether no write has settled the table yet."""
         return table not in self._known

@@ -14,7 +14,7 @@ from common.values.ids import SequencerId
 from common.values.schema import ColumnType
 from router.parsing.batch import BatchParser
 from router.parsing.draft import NEW_COLUMNS_MAX, NEW_TABLES_MAX
-from router.parsing.lines import matrix, text
+from router.parsing.lines import few, matrix, text
 from router.parsing.messages import REFUSED_SHOWN_MAX, Body
 from router.parsing.partition import sequencer_of, series_hash
 from tests.support.parsed import body, parse, rows_of
@@ -211,6 +211,7 @@ def test_a_parse_that_nobody_waits_for_ends_early(looks: int) -> None:
 
 def test_rows_keep_their_order_when_a_large_body_comes_among_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies that are cut into pieces, and pieces that are encoded in parts, do not change the order of rows."""
+    monkeypatch.setattr(few, "FEW_LINES_MAX", -1)
     monkeypatch.setattr(matrix, "CELLS_MAX", 20)
     monkeypatch.setattr(text, "PIECE_BYTES_MAX", 300)
     numbers = iter(range(10_000))

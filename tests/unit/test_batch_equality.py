@@ -15,7 +15,7 @@ from tests.support.campaign import campaign, seeds
 from tests.support.figures import record_figure
 from tests.support.lines.equality import Batch, Different, Tally, check, run
 from tests.support.lines.grammar import Grammar
-from tests.support.lines.limits import ForgetfulParser, small_limits
+from tests.support.lines.limits import ForgetfulParser, lines_at_once, small_limits
 from tests.support.lines.strategies import batches
 from tests.support.reference_batch import Outcome, assert_equal, found
 
@@ -26,16 +26,27 @@ LINES_LONG = 10_000
 
 
 def covered(seed: int, lines: int) -> Tally:
-    """What a run of that seed covered; each second one has small limits. AssertionError with a small input."""
+    """What a run of that seed covered. AssertionError with a small input.
+
+    Each second run has small limits; of the others each second one reads also few lines all at once.
+    """
     is_small = seed % 2 == 1
-    with small_limits(random.Random(seed)) if is_small else nullcontext():
+    limits = small_limits(random.Random(seed)) if is_small else lines_at_once() if seed % 4 == 2 else nullcontext()
+    with limits:
         try:
             return run(seed, lines, ForgetfulParser if is_small and seed % 4 == 1 else BatchParser)
         except Different as difference:
             raise AssertionError(f"seed {seed}: {difference.report()}") from None
 
 
-@pytest.mark.parametrize("seed", range(8))
+def check_both(batch: Batch) -> None:
+    """With few lines one by one, and all at once."""
+    check(batch)
+    with lines_at_once():
+        check(batch)
+
+
+@pytest.mark.parametrize("seed", range(12))
 def test_bodies_by_seed_are_parsed_as_the_model_says(seed: int) -> None:
     """Lines of real shapes and odd ones of every kind, in bodies and batches of many sizes."""
     record_figure(f"equal to the model: {covered(seed, LINES)}")
@@ -44,7 +55,7 @@ def test_bodies_by_seed_are_parsed_as_the_model_says(seed: int) -> None:
 @given(batches)
 def test_any_bodies_are_parsed_as_the_model_says(batch: Batch) -> None:
     """Whatever is drawn; a failing batch is made smaller by hypothesis."""
-    check(batch)
+    check_both(batch)
 
 
 @campaign
@@ -67,7 +78,7 @@ def test_any_number_of_bodies_are_parsed_as_the_model_says() -> None:
     @settings(max_examples=seeds())
     @given(batches)
     def each(batch: Batch) -> None:
-        check(batch)
+        check_both(batch)
 
     each()
 

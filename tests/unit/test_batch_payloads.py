@@ -11,7 +11,7 @@ from common.entry import PackedRows, decode, decode_header, packed_rows
 from common.values.ids import SequencerId
 from common.values.schema import ColumnType
 from router.lineprotocol.scalar import LINE_BYTES_MAX
-from router.parsing.lines import entries, matrix
+from router.parsing.lines import entries, few, matrix
 from router.parsing.messages import PAYLOAD_BYTES_MAX
 from tests.support.lines.equality import Batch, check
 from tests.support.parsed import NOW_NS, body, parse, rows_of
@@ -102,6 +102,7 @@ def test_rows_of_tags_with_long_names_each_fit_one_record() -> None:
 
 def test_rows_of_many_sets_of_tags_are_split_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the tags that a row lacks each takes some bytes too."""
+    monkeypatch.setattr(few, "FEW_LINES_MAX", -1)
     monkeypatch.setattr(matrix, "CELLS_MAX", 1_000)
     lines = b"".join(b"t,k%d=v f=%d 1\n" % (number % 100, number) for number in range(200))
     check(Batch("ns", 1, [body(lines)]))

@@ -100,15 +100,20 @@ class SeriesOfGroups:
 
     def tags(self, group: int, keys: TagKeys) -> Sequence[bytes]:
         """The tag values of each series of a group, by the group's tag keys."""
-        values = self._known.tag_values
         series = self._series[self._bounds[group] : self._bounds[group + 1]]
-        if not keys.is_mixed[group]:
-            return [values[number] for number in series]
-        place_of = {key: place for place, key in enumerate(keys.of_group[group])}
-        absent: dict[int, list[int]] = {}
-        for family in {self._known.family(number) for number in series}:
-            absent[family.number] = _absent_before([place_of[key] for key in family.tag_keys], len(place_of))
-        return [with_absent_tags(values[number], absent[self._known.family(number).number]) for number in series]
+        if keys.is_mixed[group]:
+            return tags_of_mixed(self._known, series, keys.of_group[group])
+        values = self._known.tag_values
+        return [values[number] for number in series]
+
+
+def tags_of_mixed(known: NamespaceSeries, series: Sequence[int], keys: Sequence[str]) -> Sequence[bytes]:
+    """The tag values of series of several families, by `keys`, which are those of all of them."""
+    place_of = {key: place for place, key in enumerate(keys)}
+    absent: dict[int, list[int]] = {}
+    for family in {known.family(number) for number in series}:
+        absent[family.number] = _absent_before([place_of[key] for key in family.tag_keys], len(place_of))
+    return [with_absent_tags(known.tag_values[number], absent[known.family(number).number]) for number in series]
 
 
 def _absent_before(places: Sequence[int], end: int) -> list[int]:

@@ -5,6 +5,7 @@ Here is decided what a line registers and why it is refused; the plain lines bes
 
 import struct
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -23,21 +24,19 @@ _BITS = struct.Struct("<Q")
 _MASK = 2**64 - 1
 
 
+class AddRow(Protocol):
+    """Takes one row: the place of its line in the piece, its series, and what it says."""
+
+    def __call__(self, place: int, series: int, table: str, time_ns: int, fields: Fields) -> None: ...
+
+
 class OddLines:
     """The odd lines of one piece: what they say becomes rows."""
 
-    def __init__(self, series: NamespaceSeries, draft: Draft, columns: Columns) -> None:
+    def __init__(self, series: NamespaceSeries, draft: Draft, add: AddRow) -> None:
         self._known_series = series
         self._draft = draft
-        self._known_columns = columns
-        self._lines: list[int] = []
-        self._series: list[int] = []
-        self._times_ns: list[int] = []
-        self._rows: list[int] = []
-        self._columns: list[int] = []
-        self._bits: list[int] = []
-        self._text_cells: list[int] = []
-        self._texts: list[str] = []
+        self._add = add
 
     def read(
         self, place: int, number: int, line: bytes, body: Body, lines: RequestLines, new_tables: NewTables
@@ -72,7 +71,23 @@ class OddLines:
         lines.sequencers.add(self._known_series.sequencer(series))
         self._add(place, series, family.table, time_ns, fields)
 
-    def _add(self, place: int, series: int, table: str, time_ns: int, fields: Fields) -> None:
+
+class OddRows:
+    """Rows of odd lines, one by one."""
+
+    def __init__(self, columns: Columns) -> None:
+        """columns: of the piece; grows."""
+        self._known_columns = columns
+        self._lines: list[int] = []
+        self._series: list[int] = []
+        self._times_ns: list[int] = []
+        self._rows: list[int] = []
+        self._columns: list[int] = []
+        self._bits: list[int] = []
+        self._text_cells: list[int] = []
+        self._texts: list[str] = []
+
+    def add(self, place: int, series: int, table: str, time_ns: int, fields: Fields) -> None:
         row = len(self._lines)
         self._lines.append(place)
         self._series.append(series)

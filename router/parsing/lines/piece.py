@@ -1,6 +1,7 @@
 """One piece of text: its lines become rows, plain ones all at once and odd ones one by one."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from router.lineprotocol.lines import line_end
 from router.lineprotocol.structure import Bools, Ints, structure
 from router.parsing.draft import Draft, NewTables
 from router.parsing.lines.distinct import occurring
-from router.parsing.lines.odd import OddLines
+from router.parsing.lines.odd import OddLines, OddRows
 from router.parsing.lines.places import Places
 from router.parsing.lines.plain import BodyTimes, PlainRows, read_plain
 from router.parsing.lines.rows import Columns, Rows, joined
@@ -34,12 +35,15 @@ class Bodies:
         """check_wanted: called now and then; raises what ends the batch."""
         self.bodies = bodies
         self.pieces = Pieces(bodies)
-        self.times = BodyTimes(bodies)
         self.requests = [RequestLines() for _ in bodies]
         self.new_tables = new_tables
         self.check_wanted = check_wanted
         self._registered = -1
         self._unknown_max = _UNKNOWN_MAX
+
+    @cached_property
+    def times(self) -> BodyTimes:
+        return BodyTimes(self.bodies)
 
     def unknown_max(self, registered: int) -> int:
         """How many lines with unknown columns to read one by one: more, where the last ones registered none.
@@ -61,13 +65,14 @@ class Piece:
         self._bodies = bodies
         self._series = series
         self._draft = draft
-        self._odd_lines = OddLines(series, draft, self.columns)
+        self._odd_rows = OddRows(self.columns)
+        self._odd_lines = OddLines(series, draft, self._odd_rows.add)
 
     def read(self) -> Rows:
         """The rows of the accepted lines, in order."""
         if self._parts[0].is_long_line:
             self._read_odd(self._parts[0], self._parts[0].start, self._parts[0].number, 0)
-            return self._odd_lines.rows()
+            return self._odd_rows.rows()
         found = structure(b"".join(part.data for part in self._parts))
         places = Places(self._parts, found.starts)
         lines = plain_lines(found)
@@ -80,7 +85,7 @@ class Piece:
         consumed = self._read_odd_lines(odd[:end], places)
         kept = ~(odd | consumed)[lines.lines] & (lines.lines < end)
         self._account(plain, kept, bodies)
-        return joined(plain.rows(lines.lines, kept), self._odd_lines.rows())
+        return joined(plain.rows(lines.lines, kept), self._odd_rows.rows())
 
     def _begin_too_many(self, plain: PlainRows, bodies: Ints, odd_bodies: Ints) -> Bools:
         """Which plain lines begin a table, where their body may begin so many that the order of its lines decides.

@@ -41,14 +41,21 @@ class Family:
     tag_keys: tuple[str, ...]
 
 
+Home = tuple[SequencerId, Family]
+"""Where the rows of a series belong."""
+
+
 class NamespaceSeries:
     """The series of one namespace. A number means the same series until the cache drops the namespace.
 
-    families: by family number. tag_values: by series number, the values of its family's tag keys as entries hold them.
+    families: by family number. By series number: homes; tag_values, the values of its family's tag keys as entries
+    hold them.
     """
 
     def __init__(self, namespace: str, sequencers: int, count_bytes: Callable[[int], None]) -> None:
         self.families: list[Family] = []
+        self.homes: list[Home] = []
+        self._each_home: dict[Home, Home] = {}
         self.tag_values: list[bytes] = []
         self._namespace = namespace
         self._sequencers = sequencers
@@ -85,6 +92,10 @@ class NamespaceSeries:
             ]
         return np.array(found, np.int64)
 
+    def find(self, name: bytes) -> int | None:
+        """The series that `name` names, measurement and tags as written, if it was seen before."""
+        return self._numbers.get(name)
+
     def number(self, name: bytes, check: Callable[[str], None]) -> int:
         """The series that `name` names. Raises LineError.
 
@@ -100,11 +111,11 @@ class NamespaceSeries:
 
     def family(self, number: int) -> Family:
         """Of a series."""
-        return self.families[int(self._family_of[number])]
+        return self.homes[number][1]
 
     def sequencer(self, number: int) -> SequencerId:
         """Of a series."""
-        return SequencerId(int(self._sequencer_of[number]))
+        return self.homes[number][0]
 
     def _learned(self, name: bytes, is_known: Callable[[str], bool]) -> int:
         number = self._numbers.get(name)  # of `names` an earlier one may be the same
@@ -124,9 +135,11 @@ class NamespaceSeries:
         if number == len(self._family_of):
             self._family_of = np.resize(self._family_of, 2 * number)  # the new half is not read before it is set
             self._sequencer_of = np.resize(self._sequencer_of, 2 * number)
-        hashed = series_hash(self._namespace, series.table, series.tags)
-        self._family_of[number] = self._family(series).number
-        self._sequencer_of[number] = sequencer_of(hashed, self._sequencers)
+        sequencer = sequencer_of(series_hash(self._namespace, series.table, series.tags), self._sequencers)
+        family = self._family(series)
+        self._sequencer_of[number], self._family_of[number] = sequencer, family.number
+        home = sequencer, family
+        self.homes.append(self._each_home.setdefault(home, home))
         self.tag_values.append(tag_values([value for _, value in series.tags]))
         self._numbers[name] = number
         self._count_bytes(2 * len(name) + _SERIES_BYTES)

@@ -8,7 +8,7 @@ from unittest.mock import patch
 from router.lineprotocol import scalar, structure
 from router.parsing import draft
 from router.parsing.batch import BatchParser
-from router.parsing.lines import distinct, matrix, piece, text
+from router.parsing.lines import distinct, few, matrix, piece, text
 from router.parsing.lines.series_cache import SeriesCache
 
 
@@ -28,12 +28,21 @@ def small_limits(rng: random.Random) -> Iterator[None]:
         ({draft: "NEW_COLUMNS_MAX"}, rng.choice((3, 10, 40))),
         ({draft: "COLUMNS_MAX"}, rng.choice((2, 6, 12))),
         ({structure: "_BACKSLASHES_MAX"}, rng.choice((1, 3))),
+        ({few: "FEW_LINES_MAX"}, rng.choice((0, 5, 1_000))),
+        ({few: "FORMS_BYTES_MAX"}, rng.choice((1, 10_000))),
     )
     with ExitStack() as stack:
         for names, value in choices:
             if rng.random() < 0.4:
                 for module, name in names.items():
                     stack.enter_context(patch.object(module, name, value))
+        yield
+
+
+@contextmanager
+def lines_at_once() -> Iterator[None]:
+    """Within the block lines are never read one by one because they are few."""
+    with patch.object(few, "FEW_LINES_MAX", -1):
         yield
 
 
