@@ -139,7 +139,7 @@ class NamespaceSeries:
         family = self._family(series)
         self._sequencer_of[number], self._family_of[number] = sequencer, family.number
         home = sequencer, family
-        self.homes.append(self._each_home.setdefault(home, home))
+        self.homes.append(self._each_home.setdefault(home, home))  # equal ones are one object
         self.tag_values.append(tag_values([value for _, value in series.tags]))
         self._numbers[name] = number
         self._count_bytes(2 * len(name) + _SERIES_BYTES)
