@@ -86,11 +86,22 @@ class Load:
 def check_nothing_lost(load: Load, backend: KafkaBackend) -> None:
     """Every acknowledged record is at its acknowledged offset; these are in the order of the appends.
 
-    One that was sent again over the broker's death may occur twice, with the same producer sequence.
+    One that was sent again over the broker's death may occur twice, with the same producer sequence. A broker that
+    hung may still answer with the end that it knew.
     """
+    newest = max(load.acknowledged.values())
+    wait_until(lambda: _next_offset(backend) > newest, timeout_s=30, what=f"the topic's end is above {newest}")
     found = read_all(backend)
     at = {offset: one.headers.producer_sequence for offset, one in found}
     lost = {number: offset for number, offset in load.acknowledged.items() if at.get(offset) != number}
     assert not lost, f"acknowledged, and missing or another: {lost}"
     by_offset = sorted(load.acknowledged.items(), key=lambda item: item[1])
     assert [number for number, _ in by_offset] == sorted(load.acknowledged)
+
+
+def _next_offset(backend: KafkaBackend) -> int:
+    reader = backend.open_reader()
+    try:
+        return reader.offsets(ONE).next_offset
+    finally:
+        reader.close()

@@ -73,7 +73,9 @@ class KafkaCursor:
             if offset < now.first_offset:
                 raise OffsetTrimmed(self._sequencer, offset, now.first_offset)
             if offset > now.next_offset:
-                raise OffsetInFuture(self._sequencer, offset, now.next_offset)
+                next_offset = self._topic.next_offset_from(self._sequencer, offset)
+                if offset > next_offset:
+                    raise OffsetInFuture(self._sequencer, offset, next_offset)
             self._move_to(offset)
 
     def seek_to_first(self) -> None:
@@ -205,7 +207,8 @@ class KafkaCursor:
         now = self._topic.offsets(self._sequencer)
         if self._offset < now.first_offset:
             raise OffsetTrimmed(self._sequencer, self._offset, now.first_offset)
-        self._check_not_behind(now.next_offset)
+        if now.next_offset < self._offset:
+            self._check_not_behind()
         if self._last and self._last.offset < now.first_offset:
             self._last = None
             self._drop_consumer()
@@ -222,10 +225,11 @@ class KafkaCursor:
         next_offset = self._topic.next_offset(self._sequencer)
         if next_offset < self._offset:
             self._topic.verify(0)
-            self._check_not_behind(self._topic.next_offset(self._sequencer))
+            self._check_not_behind()
         return next_offset
 
-    def _check_not_behind(self, next_offset: Offset) -> None:
+    def _check_not_behind(self) -> None:
+        next_offset = self._topic.next_offset_from(self._sequencer, self._offset)
         if next_offset < self._offset:
             raise found.end_before(self._topic, self._sequencer, self._offset, next_offset)
 

@@ -5,7 +5,7 @@ offsets, without a word. So whoever uses it asks `verify` now and then, which co
 topic can slip in before is bounded by the ages that its users give.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import contextmanager, suppress
 
@@ -20,6 +20,10 @@ from writebuffer.kafka.url import KafkaUrl
 ASKED_AGE_S = 0.25
 _ABSENT_S = 1.0
 """A broker that has just started may not know every topic yet."""
+_STALE_S = 5.0
+"""A broker that hung, was replaced as the leader and is back answers as the leader that it was until it hears of the
+new one: with the end that it knew, for some 0.1 s on a quiet machine. So long an end that would mean lost records is
+asked for again."""
 
 
 class Topic:
@@ -77,10 +81,13 @@ class Topic:
         with self._there():
             return self._cluster.next_offset(sequencer, self.closed)
 
-    def written_offset(self, sequencer: SequencerId) -> Offset:
-        """As next offset, but past the records of open transactions too."""
-        with self._there():
-            return self._cluster.written_offset(sequencer, self.closed)
+    def next_offset_from(self, sequencer: SequencerId, known: Offset) -> Offset:
+        """The next offset; one below `known` only after it has stayed so for some seconds."""
+        return self._settled(self.next_offset, sequencer, known)
+
+    def written_offset_from(self, sequencer: SequencerId, known: Offset) -> Offset:
+        """As `next_offset_from`, but past the records of open transactions too."""
+        return self._settled(self._written_offset, sequencer, known)
 
     def offset_at(self, sequencer: SequencerId, time_ms: int) -> Offset | None:
         self.verify(ASKED_AGE_S)
@@ -96,6 +103,16 @@ class Topic:
         self.verify(0)
         with self._there():
             return self._cluster.trim(sequencer, before)
+
+    def _settled(self, ask: Callable[[SequencerId], Offset], sequencer: SequencerId, known: Offset) -> Offset:
+        deadline_s = self._clock.monotonic_s() + _STALE_S
+        while (found := ask(sequencer)) < known and self._clock.monotonic_s() < deadline_s:
+            wait([self.closed], 0.1)
+        return found
+
+    def _written_offset(self, sequencer: SequencerId) -> Offset:
+        with self._there():
+            return self._cluster.written_offset(sequencer, self.closed)
 
     @contextmanager
     def _there(self) -> Iterator[None]:

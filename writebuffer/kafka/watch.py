@@ -112,7 +112,7 @@ class Watch:
     def _compare(self, sequencer: SequencerId, newest: SequencedRecord) -> None:
         """Raises Forked where it is not there, though it was not trimmed."""
         offset = newest.offset
-        next_offset = self._topic.written_offset(sequencer)
+        next_offset = self._topic.written_offset_from(sequencer, Offset(offset + 1))
         if next_offset <= offset:
             raise found.another(self._topic, sequencer, newest, f"nothing, next offset is {next_offset}")
         cursor = KafkaCursor(self._topic, sequencer, self._clock, self._logger)
