@@ -139,11 +139,14 @@ class App:
         routes: Routes,
         log: Logger,
         headers_of: Callable[[Request], Mapping[str, str]] = lambda request: {},
+        advice: Callable[[str], str] = lambda path: "",
     ) -> None:
-        """headers_of: headers that every response to a request carries."""
+        """headers_of: headers that every response to a request carries. advice: what to use in place of a path that
+        is not served, "" for nothing."""
         self._routes = routes
         self._log = log
         self._headers_of = headers_of
+        self._advice = advice
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -165,8 +168,7 @@ class App:
         if methods and request.method == "OPTIONS":
             return Response(204, headers={"Allow": ", ".join(["OPTIONS", *_allowed(methods)])})
         if methods is None:
-            served = ", ".join(sorted(self._routes))
-            return error_response(404, "not found", f"path {request.path!r} is not served; served here are: {served}")
+            return self._not_served(request.path)
         handler = methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             return _not_allowed(request, methods)
@@ -187,6 +189,10 @@ class App:
             return error_response(
                 500, "internal error", "this is a defect; the log of this process has the stack trace"
             )
+
+    def _not_served(self, path: str) -> Response:
+        hint = self._advice(path) or f"served here are: {', '.join(sorted(self._routes))}"
+        return error_response(404, "not found", f"path {path!r} is not served; {hint}")
 
 
 def _joined(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """The router's HTTP side: InfluxDB's writes, what else its clients ask for, and what an operator looks at.
 
 POST /write          v1.py; GET and POST /query: v1_query.py
-POST /api/v2/write   v2.py
+POST /api/v2/write   v2.py; /api/v2/signin, /api/v2/signout: before and after it, where a client has a password
 POST /api/v3/write_lp   v3.py; /api/v3/write_arrow: v3_arrow.py
 GET  /ping /health /ready /metrics, with /healthz /livez /readyz   no parameters
 GET  / /status   the same figures for people and for scripts
@@ -27,6 +27,7 @@ from common.values.clock import Clock
 from common.values.token import TOKEN_HEADER
 from router.api import v1, v2, v3, v3_arrow
 from router.api.client_texts import RETRY_AFTER_S
+from router.api.not_served import advice
 from router.api.status import About, status
 from router.api.v1_query import QueryV1
 from router.api.writing import DROPPED_HEADER, Writes
@@ -37,6 +38,8 @@ from router.service import RouterService
 
 NO_RATES = ClientRates()
 _REQUEST_ID_CHARS_MAX = 128
+_SESSION = "influxdb-oss-session=any; Path=/api/; HttpOnly; SameSite=Strict"
+"""InfluxDB 2's name of it."""
 _EXPOSED = f"Date, X-Influxdb-Version, X-Influxdb-Build, Request-Id, Retry-After, {TOKEN_HEADER}, {DROPPED_HEADER}"
 _ACCEPTED = "Authorization, Content-Encoding, Content-Type, Accept"
 _PREFLIGHT_AGE_S = 86_400
@@ -76,6 +79,8 @@ class RouterHttp:
         routes: Routes = {
             "/write": {"POST": writes.handler(v1.target, v1.render)},
             "/query": {"GET": query, "POST": query},
+            "/api/v2/signin": {"POST": self._sign_in},
+            "/api/v2/signout": {"POST": self._sign_out},
             "/api/v2/write": {"POST": writes.handler(v2.target, v2.render)},
             "/api/v3/write_lp": {"POST": writes.handler(v3.target, v3.render)},
             "/api/v3/write_arrow": {"POST": writes.handler(v3_arrow.target, v3_arrow.render)},
@@ -89,13 +94,20 @@ class RouterHttp:
             "/": {"GET": self._page},
             "/status": {"GET": self._status},
         }
-        self.app = App(routes, log, self._headers_of)
+        self.app = App(routes, log, self._headers_of, advice)
 
     async def _ping(self, request: Request) -> Response:
         wants_json = "application/json" in request.headers.get("accept", "")
         if not wants_json and request.query().get("verbose", "") not in ("1", "true"):
             return Response(204)
         return json_response(200, {"product_name": "penstock", "version": self._about.version})
+
+    async def _sign_in(self, request: Request) -> Response:
+        """A client with user and password brings the cookie with each write. Like any token, it is not looked at."""
+        return Response(204, headers={"Set-Cookie": _SESSION})
+
+    async def _sign_out(self, request: Request) -> Response:
+        return Response(204)
 
     async def _health(self, request: Request) -> Response:
         """Being up is enough: restarting a router would not bring an absent buffer back; /ready reports that."""

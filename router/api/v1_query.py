@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from common.http.app import Request, Response, json_response
 from common.values.errors import PenstockError
 from router.api.error_key import error, unavailable
+from router.api.not_served import QUERIES
 
 QUERY_BYTES_MAX = 65_536
 """Of a form body. No statement answered here comes near."""
@@ -26,10 +27,7 @@ _SHOW_POLICIES = re.compile(rf"SHOW\s+RETENTION\s+POLICIES(\s+ON\s+{_NAME})?", r
 _STATEMENTS = re.compile(r"""(?:[^;"']++|"(?:[^"\\]++|\\.)*+"?+|'(?:[^'\\]++|\\.)*+'?+)++""", re.DOTALL)
 """A quote that is never closed reaches to the end: were it a character like others, each would be looked for again."""
 _POLICY_COLUMNS = ["name", "duration", "shardGroupDuration", "replicaN", "default"]
-_NOT_HERE = (
-    "a router answers CREATE DATABASE, SHOW DATABASES and SHOW RETENTION POLICIES only; rows are queried in SQL: "
-    "penstock query"
-)
+_NOT_HERE = f"a router answers CREATE DATABASE, SHOW DATABASES and SHOW RETENTION POLICIES only; {QUERIES}"
 
 Values = dict[str, Any]
 

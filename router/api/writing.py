@@ -13,6 +13,7 @@ from common.values.namespaces import why_no_namespace
 from common.values.token import TOKEN_HEADER, format_token
 from router.api.body import BodyReader
 from router.api.client_texts import RETRY_AFTER_S
+from router.api.joined_lines import with_hint
 from router.api.refused import WriteRefused
 from router.core.admission import Admission
 from router.core.events import WriteRequest
@@ -82,7 +83,7 @@ class Writes:
             body = await self._bodies.read(request)
             body_bytes = len(body)
             self._rates.charge_bytes(request.client, body_bytes, self._clock.monotonic_s())
-            outcome = await self._service.write(_write_request(request, target, body))
+            outcome = with_hint(await self._service.write(_write_request(request, target, body)), body)
         except WriteRefused as refused:
             outcome = refused.outcome
         except InvalidQuery as error:

@@ -14,7 +14,9 @@ REFUSED_SHOWN_MAX = 100
 PAYLOAD_BYTES_MAX = RECORD_BYTES_MAX - 1024
 """Leaves room for the header block: its fixed part, a namespace, a content type and a trace parent of at most 55."""
 
-_LINE_START_CHARS = 20
+LINE_SHOWN_CHARS_MAX = 256
+"""Of a refused line: mostly its table and tags, by which it is found where lines were not counted. InfluxDB 3 shows 20,
+which many lines share; InfluxDB 1 shows all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """number: from 1. start: the line's first characters."""
+    """number: from 1. start: the line's first LINE_SHOWN_CHARS_MAX characters, and `…` where there are more."""
 
     number: int
     reason: str
@@ -77,8 +79,7 @@ class RequestLines:
     def refuse(self, number: int, line: bytes, reason: str) -> None:
         self.refused_count += 1
         if len(self.refused) < REFUSED_SHOWN_MAX:
-            start = line[: 4 * _LINE_START_CHARS].decode(errors="replace")[:_LINE_START_CHARS]
-            self.refused.append(RefusedLine(number, reason, start))
+            self.refused.append(RefusedLine(number, reason, _start(line)))
 
     def drop(self, number: int, names: Sequence[str]) -> None:
         self.dropped_count += len(names)
@@ -91,6 +92,11 @@ class RequestLines:
         self.dropped_count, self.dropped = 0, []
         self.sequencers = set()
         self.needs_additions = False
+
+
+def _start(line: bytes) -> str:
+    text = line[: 4 * (LINE_SHOWN_CHARS_MAX + 1)].decode(errors="replace")
+    return text if len(text) <= LINE_SHOWN_CHARS_MAX else text[:LINE_SHOWN_CHARS_MAX] + "…"
 
 
 @dataclass(frozen=True, slots=True)

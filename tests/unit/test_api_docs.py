@@ -28,7 +28,7 @@ from router.core.outcome import (
 from router.lineprotocol.point import LineError
 from router.lineprotocol.scalar import GUESSED_PRECISION, LINE_BYTES_MAX, NAME_BYTES_MAX, STRING_BYTES_MAX, parse_line
 from router.parsing.draft import NEW_COLUMNS_MAX, NEW_TABLES_MAX
-from router.parsing.messages import REFUSED_SHOWN_MAX, RequestLines
+from router.parsing.messages import LINE_SHOWN_CHARS_MAX, REFUSED_SHOWN_MAX, RequestLines
 from tests.support.api_page import PAGE, table
 
 LIMITS = {
@@ -54,6 +54,7 @@ LIMITS = {
     "precision": ", ".join(PRECISIONS_NS),
     "reserved names": ", ".join(sorted(RESERVED_COLUMNS)),
     "refused lines, and dropped fields, listed in an answer": f"{REFUSED_SHOWN_MAX:,}",
+    "a refused line in an answer": f"{LINE_SHOWN_CHARS_MAX} characters",
 }
 
 

@@ -35,7 +35,8 @@ def test_a_bad_line_is_reported_and_the_good_ones_around_it_are_stored(
     status, headers, content = post(router, api.target(namespace), kind)
     assert status == 400
     assert api.text_of(headers, content)
-    assert api.refused_line(content) == (2, reason, line.decode(errors="replace")[:20])
+    shown = line.decode(errors="replace")
+    assert api.refused_line(content) == (2, reason, shown if len(shown) <= 256 else shown[:256] + "…")
     assert headers["x-penstock-write-token"]
     rows = [(row["h"], row["f"]) for row in router.rows(namespace, "m")]
     assert rows == [("a", 1.0), ("b", 3.0)]

@@ -67,6 +67,14 @@ def test_a_bad_line_is_refused_alone_with_its_number() -> None:
     assert lines.refused[0].reason == "missing field value"
 
 
+def test_a_refused_line_is_shown_whole_up_to_a_bound() -> None:
+    """256 characters and a mark that there are more; characters are never cut."""
+    tags = ",".join(f"t{number}=ä" for number in range(100))
+    whole, long = f"t,{tags[:250]} f", f"t,{tags} f"
+    lines = parse(body(f"{whole}\n{long}")).requests[0]
+    assert [line.start for line in lines.refused] == [whole, long[:256] + "…"]
+
+
 def test_line_numbers_count_newlines_inside_strings() -> None:
     """A refused line after a value with newlines has the number an editor would show."""
     lines = parse(body('t s="a\nb\nc" 1\nbad\n')).requests[0]

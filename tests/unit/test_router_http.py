@@ -130,6 +130,23 @@ def test_unknown_paths_and_methods_are_json_errors(router: RunningRouter) -> Non
     assert router.request("DELETE", "/ping")[0].getheader("Allow") == "GET, HEAD"
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/v2/query?org=o", "/api/v3/query_sql", "/api/v3/query_influxql", "/api/v1/query_range"]
+)
+def test_a_query_is_told_where_rows_are_queried(router: RunningRouter, path: str) -> None:
+    """404, as no query is served, with the command that answers it."""
+    response, content = router.request("POST", path, b"{}")
+    assert error_of((response, content)) == (404, "not found")
+    assert "penstock query" in json.loads(content)["message"]
+
+
+def test_a_client_with_user_and_password_writes(router: RunningRouter) -> None:
+    """influxdb-client signs in first, keeps the cookie, and signs out at its end."""
+    with InfluxDBClient(router.url, username="u", password="p", org="o") as client:
+        client.write_api(write_options=SYNCHRONOUS).write(bucket="ns", record=Point("m").field("f", 1.0).time(1))
+    assert [row["f"] for row in router.rows("ns", "m")] == [1.0]
+
+
 def test_metrics_and_status_count_what_happened(router: RunningRouter) -> None:
     """After one good and one partly bad write the figures say so, to Prometheus, to scripts and to people."""
     router.write(b"m f=1 1\nm f=2 2")
