@@ -8,10 +8,12 @@ comes back through one queue, and each event through IngesterCore.step.
 import contextlib
 import queue
 import time
+from concurrent.futures import Future
 
 from common.catalog.joined_store import JoinedStore
 from common.catalog.manifest import manifest
 from common.catalog.manifest.state import ManifestState
+from common.catalog.manifest.swap import Swap
 from common.logs import Logger
 from common.store.objects import run
 from common.values.clock import Clock
@@ -21,6 +23,7 @@ from common.values.ids import Offset
 from ingester.core.core import IngesterCore
 from ingester.core.events import (
     Action,
+    Answer,
     Commit,
     CommitFailed,
     DeadLetter,
@@ -38,6 +41,7 @@ from ingester.core.events import (
     StopRequested,
     StoreAway,
     StreamLost,
+    SwapAsked,
     Tick,
 )
 from ingester.following.followed import Followed
@@ -46,6 +50,7 @@ from ingester.performing import StoreAction, perform
 from ingester.persist.unnamed import remove_unnamed_files
 from ingester.serving.published import Published
 from ingester.stop_point import StopPoint
+from ingester.swaps import AskedSwaps
 from ingester.workers import Workers
 from writebuffer.contract import Reader
 
@@ -86,6 +91,7 @@ class IngesterService:
         self._in_order = Workers(1, f"commit-{sequencer}", self._inbox.put)
         self._is_watching = False
         self._stop_point: StopPoint | None = None
+        self._swaps = AskedSwaps()
 
     @property
     def next_offset(self) -> Offset | None:
@@ -96,6 +102,12 @@ class IngesterService:
         """Ask for the ordered end. May be called from a signal handler."""
         self.stopping = True
         self._inbox.put(StopRequested(persist=self._config.on_stop == "persist"))
+
+    def swap(self, swap: Swap) -> "Future[Answer]":
+        """Have files that somebody else made named by the next record. From any thread. Fails with Unavailable."""
+        answer = self._swaps.ask(swap)
+        self._inbox.put(SwapAsked(swap))
+        return answer
 
     @property
     def left_behind(self) -> str:
@@ -118,6 +130,7 @@ class IngesterService:
         try:
             self._loop()
         finally:
+            self._swaps.end()
             self.poller.stop()
             self._persist_workers.stop(WORKERS_STOP_S)
             self._in_order.stop(WORKERS_STOP_S)
@@ -178,6 +191,8 @@ class IngesterService:
                 self._persist_workers.submit(lambda: self._perform(action))
             case Commit() | DeadLetter():
                 self._in_order.submit(lambda: self._perform(action))
+            case Answer():
+                self._swaps.answer(action)
             case Pause():
                 self.poller.pause()
             case Resume():

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from common.catalog.manifest.change import Change
 from common.catalog.manifest.state import ManifestState
+from common.catalog.manifest.swap import Swap
 from common.catalog.partition_key import PartitionKey
 from common.values.ids import Offset
 from ingester.buffer.tree import BufferTree
-from ingester.core.events import Commit
+from ingester.core.events import Answer, Commit
 from ingester.core.intake import Intake
 from ingester.core.jobs import Jobs
 
@@ -34,6 +35,8 @@ class Committing:
         self._random = rng
         self._commit: Commit | None = None
         self._committing: tuple[int, ...] = ()
+        self._asked: list[Swap] = []
+        self._swapping: tuple[Swap, ...] = ()
         self._failed = False
         self._committed_at_ns = 0
 
@@ -41,17 +44,25 @@ class Committing:
     def under_way(self) -> bool:
         return self._commit is not None
 
-    def begin(self, elapsed_ns: int, *, ending: bool) -> Commit | None:
-        """The next commit, where one is worth it now. ending: no record comes any more."""
+    def ask(self, swap: Swap) -> None:
+        """It goes into the next commit, where it still fits by then."""
+        self._asked.append(swap)
+
+    def begin(self, elapsed_ns: int, *, ending: bool) -> tuple[Commit | None, list[Answer]]:
+        """The next commit, where one is worth it now; and swaps that need none. ending: no record comes any more."""
         if self._commit is not None:
-            return None
+            return None, []
         done = self._jobs.committable()
+        swaps, answers = self._take_swaps(done)
         replay_offset = self._replay_offset(done)
-        if not done and not self._worth_advancing(replay_offset, elapsed_ns, ending=ending):
-            return None
-        self._committing = done
-        self._commit = Commit(self.state, self._change(done, replay_offset), f"{self._random.getrandbits(128):032x}")
-        return self._commit
+        if not (done or swaps or self._worth_advancing(replay_offset, elapsed_ns, ending=ending)):
+            return None, answers
+        change = self._change(done, replay_offset)
+        for swap in swaps:
+            change = swap.added_to(change, self.state)
+        self._committing, self._swapping = done, swaps
+        self._commit = Commit(self.state, change, f"{self._random.getrandbits(128):032x}")
+        return self._commit, answers
 
     def failed(self) -> None:
         """The outcome of the commit under way is unknown."""
@@ -63,8 +74,8 @@ class Committing:
         self._failed = False
         return commit
 
-    def committed(self, state: ManifestState, elapsed_ns: int) -> Sequence[PartitionKey]:
-        """The commit under way is done: its jobs' rows leave memory. Returns their partitions."""
+    def committed(self, state: ManifestState, elapsed_ns: int) -> tuple[Sequence[PartitionKey], list[Answer]]:
+        """The commit under way is done: its jobs' rows leave memory. Returns their partitions, and swaps' answers."""
         keys = []
         for number in self._committing:
             keys.append(self._jobs.drop(number).key)
@@ -72,8 +83,31 @@ class Committing:
         self.state = state
         self._intake.ledger.committed(state)
         self._committed_at_ns = elapsed_ns
-        self._commit, self._committing = None, ()
-        return keys
+        answers = [Answer(swap, state.number) for swap in self._swapping]
+        self._commit, self._committing, self._swapping = None, (), ()
+        return keys, answers
+
+    def _take_swaps(self, jobs: tuple[int, ...]) -> tuple[tuple[Swap, ...], list[Answer]]:
+        """Those for a commit of `jobs`, and answers to those that are done or cannot be.
+
+        One that touches a partition of another one, or of a job, waits: the next commit finds that it is refused.
+        """
+        if not self._asked:
+            return (), []
+        touched = {self._jobs[number].job.key for number in jobs}
+        asked, self._asked = self._asked, []
+        taken, answers = [], []
+        for swap in asked:
+            if swap.is_in(self.state):
+                answers.append(Answer(swap, self.state.number))
+            elif refusal := swap.refusal(self.state):
+                answers.append(Answer(swap, refusal=refusal))
+            elif touched.isdisjoint(swap.made_from):
+                touched.update(swap.made_from)
+                taken.append(swap)
+            else:
+                self._asked.append(swap)
+        return tuple(taken), answers
 
     def _replay_offset(self, jobs: tuple[int, ...]) -> Offset:
         """The least offset with rows that are neither committed nor in `jobs`, or that waits for its dead letter."""

@@ -31,7 +31,6 @@ from ingester.core.counters import Counters
 from ingester.core.ending import Ending, Unfinished
 from ingester.core.events import (
     Action,
-    Commit,
     CommitFailed,
     Committed,
     DeadLettered,
@@ -47,6 +46,7 @@ from ingester.core.events import (
     StopRequested,
     StoreAway,
     StreamLost,
+    SwapAsked,
     Tick,
 )
 from ingester.core.flow import Flow
@@ -142,7 +142,7 @@ class IngesterCore:
         """What `event` changes; returns what the driver must do now, in order."""
         actions = self._on(event)
         actions += self._cut()
-        actions += [action for action in (self._judge_flow(), self._begin_commit(), self._finish()) if action]
+        actions += [action for action in (self._judge_flow(), *self._begin_commit(), self._finish()) if action]
         return actions
 
     def _on(self, event: Event) -> list[Action]:
@@ -151,6 +151,9 @@ class IngesterCore:
                 return self._polled(event)
             case Tick(now_ns):
                 return self._tick(now_ns)
+            case SwapAsked(swap):
+                self._committing.ask(swap)
+                return []
             case StopRequested() | StreamLost():
                 return self._end(event)
             case StoreAway(reason):
@@ -162,7 +165,9 @@ class IngesterCore:
                 self.counters.persist_failures += 1
                 self._jobs.failed(job.number, self._clock.elapsed_ns)
             case Committed(state):
-                self._committed(state)
+                answers = self._committed(state)
+                self._ending.note(event, self._clock.elapsed_ns)
+                return answers
             case CommitFailed():
                 self._committing.failed()
             case DeadLettered(letter):
@@ -204,12 +209,13 @@ class IngesterCore:
         self._jobs.wait_no_more(self._clock.elapsed_ns)
         return [Pause(), *self._again()]
 
-    def _committed(self, state: ManifestState) -> None:
-        touched = self._committing.committed(state, self._clock.elapsed_ns)
+    def _committed(self, state: ManifestState) -> list[Action]:
+        touched, answers = self._committing.committed(state, self._clock.elapsed_ns)
         self.counters.commits += 1
         if not self._ending.begun:
             self._persisting.after_commit(self._clock.now_ns)
         self.view = self._views.after(touched, state.number, self.applied_offset)
+        return [*answers]
 
     def _cut(self) -> list[Persist]:
         return self._persisting.cut(Offset(self.applied_offset - 1), self.state.sort_keys)
@@ -220,10 +226,11 @@ class IngesterCore:
         held_bytes = self._tree.bytes + self._intake.dead_letters.bytes
         return self._flow.judge(held_bytes, self.log_bytes, self.log_records)
 
-    def _begin_commit(self) -> Commit | None:
+    def _begin_commit(self) -> list[Action]:
         if self._ending.finished:
-            return None
-        return self._committing.begin(self._clock.elapsed_ns, ending=self._ending.begun)
+            return []
+        commit, answers = self._committing.begin(self._clock.elapsed_ns, ending=self._ending.begun)
+        return [*answers, *([commit] if commit else [])]
 
     def _finish(self) -> Finish | None:
         under_way = self._committing.under_way or len(self._jobs) > 0

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from common.catalog.manifest.change import Change
 from common.catalog.manifest.state import ManifestState
+from common.catalog.manifest.swap import Swap
 from common.values.errors import PenstockError, Unavailable
-from common.values.ids import Offset, SequencerId
+from common.values.ids import ManifestNumber, Offset, SequencerId
 from ingester.following.decode import Decoded
 from ingester.following.joining import JoinedRows
 from ingester.persist.job import PersistJob, PersistResult
@@ -59,7 +60,16 @@ class Finish:
     error: PenstockError | None = None
 
 
-Action = Persist | Commit | DeadLetter | Pause | Resume | Finish
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a swap: committed in record `number`, or why it cannot be."""
+
+    swap: Swap
+    number: ManifestNumber | None = None
+    refusal: str = ""
+
+
+Action = Persist | Commit | DeadLetter | Pause | Resume | Finish | Answer
 
 
 # Events
@@ -88,6 +98,13 @@ class StopRequested:
     """persist: make all that is buffered durable first; else leave it to the log."""
 
     persist: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SwapAsked:
+    """Somebody else made files of this sequencer; they are to be named by its next record. Answered by an Answer."""
+
+    swap: Swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +169,4 @@ class DeadLetterFailed:
 
 
 Outcome = Persisted | PersistFailed | Committed | CommitFailed | DeadLettered | DeadLetterFailed
-Event = Polled | Tick | StopRequested | StreamLost | StoreAway | Outcome
+Event = Polled | Tick | SwapAsked | StopRequested | StreamLost | StoreAway | Outcome

@@ -1,17 +1,27 @@
-"""What an ingester serves over HTTP: /health, /ready, /metrics, /status (JSON) and a page for people at /."""
+"""What an ingester serves over HTTP: /health, /ready, /metrics, /status (JSON), a page for people at /, and /swap.
 
+POST /swap is for penstock's own commands: it names files that they made in the sequencer's manifest (swap.py).
+"""
+
+import asyncio
+import json
 import os
 from collections.abc import Callable
 from typing import Any
 
 from common.catalog.joined_store import JoinedStore
-from common.http.app import App, Request, Response, html_response, json_response, metrics_response
+from common.catalog.manifest.swap import Swap
+from common.http.app import App, Request, Response, error_response, html_response, json_response, metrics_response
 from common.http.status_page import status_page
 from common.logs import Logger
+from common.values.errors import InvalidRequest, Unavailable
 from common.values.ids import SequencerId
 from ingester.service import IngesterService
 from ingester.serving.metrics import IngesterCollector
 from ingester.serving.published import Published
+
+SWAP_BYTES_MAX = 64 * 1024 * 1024
+SWAP_TIMEOUT_S = 30.0
 
 
 class Status:
@@ -93,6 +103,9 @@ def make_app(status: Status, logger: Logger) -> App:
     async def values(request: Request) -> Response:
         return json_response(200, status.to_json())
 
+    async def swap(request: Request) -> Response:
+        return await _swapped(status, request)
+
     async def page(request: Request) -> Response:
         values = status.to_json()
         return html_response(status_page(f"penstock ingester {values['sequencer']}", values))
@@ -103,8 +116,33 @@ def make_app(status: Status, logger: Logger) -> App:
             "/": get(page),
             "/status": get(values),
             "/metrics": get(metrics),
+            "/swap": {"POST": swap},
             **{path: get(health) for path in ("/health", "/healthz", "/livez")},
             **{path: get(ready) for path in ("/ready", "/readyz")},
         },
         logger,
     )
+
+
+async def _swapped(status: Status, request: Request) -> Response:
+    """200 with the number of the record that names the files; 409 where they have to be made again."""
+    body = bytearray()
+    async for part in request.parts():
+        body += part
+        if len(body) > SWAP_BYTES_MAX:
+            return error_response(413, "request too large", f"a swap has at most {SWAP_BYTES_MAX} bytes")
+    try:
+        swap = Swap.from_json(json.loads(body))
+    except (ValueError, InvalidRequest) as error:
+        return error_response(400, "invalid", f"no swap: {error}")
+    if status.service is None or swap.sequencer != status.service.core.state.sequencer:
+        return error_response(
+            503, "unavailable", f"sequencer {swap.sequencer} is not claimed here", {"Retry-After": "1"}
+        )
+    try:
+        answer = await asyncio.wait_for(asyncio.wrap_future(status.service.swap(swap)), SWAP_TIMEOUT_S)
+    except (Unavailable, TimeoutError) as error:
+        return error_response(503, "unavailable", str(error) or "not committed yet: ask again", {"Retry-After": "1"})
+    if answer.number is None:
+        return error_response(409, "conflict", answer.refusal)
+    return json_response(200, {"manifest_number": answer.number})

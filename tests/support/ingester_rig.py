@@ -24,6 +24,7 @@ from common.values.schema import DAY_NS, ColumnType, TableId
 from ingester.core.core import IngesterCore
 from ingester.core.events import (
     Action,
+    Answer,
     Commit,
     Committed,
     DeadLetter,
@@ -148,6 +149,7 @@ class IngesterRig:
         self.persists: list[PersistJob] = []
         self.commits: list[Commit] = []
         self.letters: list[DeadLetter] = []
+        self.answers: list[Answer] = []
         self.paused = self.finished = False
         self.ended_with: PenstockError | None = None
 
@@ -250,6 +252,8 @@ class IngesterRig:
                 self.commits.append(action)
             case DeadLetter():
                 self.letters.append(action)
+            case Answer():
+                self.answers.append(action)
             case Pause():
                 self.paused = True
             case Resume():

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from immutables import Map
 
 from common.catalog.manifest.change import StoredFile
+from common.catalog.partition_key import PartitionKey
 from common.values.schema import TableId
 
 PART_FILES = 256
@@ -67,6 +68,10 @@ class Files(Mapping[str, StoredFile]):
         """The files of one table by day, days ascending; those of a day in the order of their commits."""
         days = self._tables.get(table, Map())
         return {day: _in_order(days[day]) for day in sorted(days)}
+
+    def of_partition(self, key: PartitionKey) -> list[StoredFile]:
+        """In the order of their commits."""
+        return _in_order(self._tables.get(key.table_id, Map()).get(key.day, Map()))
 
     def after(self, added: Iterable[StoredFile], removed: Iterable[str]) -> "Files":
         """With `added`, in their order, and without the paths `removed`."""
