@@ -54,9 +54,13 @@ class NewTables:
         if table not in self._settled:
             self._begun.add(table)
 
-    def add_columns(self, count: int) -> None:
-        """Raises LineError for a line whose new columns would be too many of one request."""
+    def add_columns(self, table: str, count: int) -> None:
+        """Of one line. Raises LineError where they would be too many of one request.
+
+        The line's table counts as begun all the same: else a million more of such tables would be looked up.
+        """
         if self._columns + count > NEW_COLUMNS_MAX:
+            self.begin(table)
             raise LineError(f"over {NEW_COLUMNS_MAX} new columns in one request; send fewer at a time")
         self._columns += count
 
@@ -129,7 +133,7 @@ class Draft:
             raise LineError(
                 f"table {shown(table)} has {len(columns)} columns; {len(new)} more would be over {COLUMNS_MAX}"
             )
-        new_tables.add_columns(len(new))
+        new_tables.add_columns(table, len(new))
         columns.update(new)
         self.additions.setdefault(table, {}).update(new)
         self._registered += [(table, name) for name in new]

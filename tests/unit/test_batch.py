@@ -194,6 +194,16 @@ def test_a_request_brings_at_most_so_many_new_columns() -> None:
     assert (second.accepted, second.refused_count) == (1, 0)
 
 
+def test_tables_refused_for_their_columns_count_as_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million tables whose columns are too many, no more are asked for than one request may begin."""
+    monkeypatch.setattr("router.parsing.draft.NEW_COLUMNS_MAX", 1)
+    new = "".join(f"t{number} a=1\n" for number in range(2 * NEW_TABLES_MAX))
+    batch = parse(body(new))
+    (lines,) = batch.requests
+    assert (lines.accepted, lines.refused_count) == (1, 2 * NEW_TABLES_MAX - 1)
+    assert len(batch.lacking) == NEW_TABLES_MAX
+
+
 def test_refused_lines_begin_no_table() -> None:
     """Only tables that get a row count against the limit."""
     bad = "".join(f"bad{number} time=1\n" for number in range(NEW_TABLES_MAX))

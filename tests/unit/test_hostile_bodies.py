@@ -16,6 +16,7 @@ REASONS = {
     "tags of one line": "is over 524288",
     "columns of the longest lines": "more would be over 1000",
     "columns of as many tables as there may be": "over 100000 new columns in one request",
+    "tables beyond all columns": "in one request",
     "too long names": "is over 65535",
 }
 """Of the bodies that are over a limit; the others are read whole."""

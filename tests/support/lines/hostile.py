@@ -62,6 +62,13 @@ def _wide_lines(tables: int) -> bytes:
     return filled(b"t%d %s" % (table, b",".join(b"%x=1" % number for number in range(1000))) for table in range(tables))
 
 
+def _wide_lines_first(start: bytes) -> bytes:
+    """As many new columns as there may be, then lines of `start` with another number each, which bring more."""
+    wide = _wide_lines(100)
+    lines = (start.replace(b"%", b"%d" % number) for number in itertools.count())
+    return wide + filled(lines, size=BODY_BYTES - len(wide))
+
+
 BODIES: dict[str, Callable[[], bytes]] = {
     "tables": lambda: _each(b"t% f=1"),
     "columns": lambda: _each(b"t f%=1"),
@@ -70,6 +77,7 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "tags of one line": lambda: _one_line(b"t,", b"k%=v", b" f=1"),
     "columns of the longest lines": lambda: filled(_longest_lines()),
     "columns of as many tables as there may be": lambda: _wide_lines(10**4),
+    "tables beyond all columns": lambda: _wide_lines_first(b"u% f=1"),
     "series": lambda: _each(b"t,h=% f=1"),
     "series of many tags": lambda: _each(b"t,a=%,b=%,c=%,d=%,e=%,f=% g=1"),
     "long tables": lambda: _long(b"t% f=1", 65_000),
