@@ -16,7 +16,7 @@ from common.catalog import paths
 from common.catalog.cluster import Cluster
 from common.catalog.joined_store import JoinedStore
 from common.logs import Logger
-from common.store.disk_errors import is_setting, plain
+from common.store.disk_errors import NO_FOLDER_TO_BE, is_setting, no_folder_to_be, plain
 from common.store.local import LocalStore
 from common.store.objects import NotFound, ObjectStore, run
 from common.store.opening import check_put_if_absent, open_store
@@ -50,6 +50,9 @@ def join_cluster(config: ClusterConfig, now_ns: int, logger: Logger | None = Non
         if is_setting(error.__cause__):
             raise Misconfigured(f"{error.message} (--data or --store says where)", store=store.url) from error
         if known is None:
+            if isinstance(error.__cause__, NO_FOLDER_TO_BE):
+                message = no_folder_to_be(store.url, error.__cause__, "--data, or --store")
+                raise Misconfigured(f"object store {message}", store=store.url) from error
             raise
         log.warning("object store is away", reason=error.message)
         return JoinedStore(store, known, log), known

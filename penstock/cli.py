@@ -6,6 +6,7 @@ that says who has to act (exit_codes.py).
 """
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -66,6 +67,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        _warn_of_misspelt_variables()
         try:
             return super().invoke(ctx)
         except PenstockError as error:
@@ -73,6 +75,21 @@ class LazyGroup(click.Group):
             ctx.exit(exit_codes.of(error))
         except KeyboardInterrupt:
             ctx.exit(exit_codes.INTERRUPTED)
+
+
+def _warn_of_misspelt_variables() -> None:
+    """Once: not again by the processes that `penstock up` starts."""
+    if not any(name.startswith("PENSTOCK_") for name in os.environ):
+        return
+    from penstock.cluster.process import SUPERVISED
+    from penstock.terminal.environment import misspelt
+
+    if SUPERVISED in os.environ:
+        return
+    for name, nearest in misspelt(os.environ):
+        click.echo(
+            f"penstock: warning: the variable {name} is no setting and is ignored: is {nearest} meant?", err=True
+        )
 
 
 @click.group(cls=LazyGroup, epilog=exit_codes.EPILOG, context_settings=_CONTEXT)

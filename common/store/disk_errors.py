@@ -37,6 +37,16 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+NO_FOLDER_TO_BE = (FileNotFoundError, NotADirectoryError, FileExistsError)
+"""A folder cannot be made with those above it: a file is in the place of one, or /proc makes none."""
+
+
+def no_folder_to_be(url: str, error: OSError, settings: str) -> str:
+    """What is wrong with `url`, which the settings name, where making its folder for the first time raised `error`."""
+    cause = os.strerror(error.errno or 0)
+    return f"{url}: its folder cannot be made ({cause}); give one that this user may write ({settings})"
+
+
 def is_setting(error: BaseException | None) -> bool:
     """Whether it ends a process at its start: no retry gives this user a permission."""
     return isinstance(error, OSError) and error.errno in _SETTINGS

@@ -287,7 +287,9 @@ def read_file(path: str | None) -> dict[str, Any]:
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise Misconfigured(f"config file {path}: {error.strerror}", path=path) from None
+        raise Misconfigured(
+            f"config file {path}: {error.strerror}; correct --config or PENSTOCK_CONFIG", path=path
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(f"config file {path}: {error}", path=path) from None
     known = {f.name for kind in KINDS for f in dataclasses.fields(kind)}
@@ -331,7 +333,7 @@ def resolve(
 
 
 def convert(spec: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
-    """`value` as the setting's type; sizes may carry KiB, MiB or GiB. Raises Misconfigured naming `where`."""
+    """`value` as the setting's type; sizes may carry one of _UNITS. Raises Misconfigured naming `where`."""
     kind: type = spec.type if isinstance(spec.type, type) else str
     try:
         if kind is bool:
@@ -346,8 +348,14 @@ def convert(spec: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
             return value
     except (ValueError, TypeError) as error:
         reason = str(error) if str(error).startswith("is not") else f"is not a {_kind(spec)}"
-        raise Misconfigured(f"{where}: {value!r} {reason}", setting=spec.name) from None
+        raise Misconfigured(f"{where}: {value!r} {reason}{_by_kubernetes(value)}", setting=spec.name) from None
     raise Misconfigured(f"{where}: {value!r} is not a {_kind(spec)}", setting=spec.name)
+
+
+def _by_kubernetes(value: Any) -> str:
+    if not str(value).startswith(("tcp://", "udp://")):
+        return ""
+    return "; Kubernetes sets this for a service called penstock: give the pod enableServiceLinks: false"
 
 
 def _kind(spec: "dataclasses.Field[Any]") -> str:

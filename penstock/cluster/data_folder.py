@@ -24,7 +24,7 @@ def make(cluster: ClusterConfig) -> Path:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        reason = f"{error.strerror}; correct --data"
+        reason = f"it cannot be made ({error.strerror}); give a folder that this user may write (--data)"
         if not folder.parent.exists():
             reason = f"{folder.parent} does not exist; make it first, or correct --data"
         raise Misconfigured(f"data folder {folder}: {reason}", data=cluster.data) from None
@@ -44,7 +44,10 @@ def held(folder: Path, now_ns: int) -> Iterator[None]:
             folder=str(folder),
         ) from None
     except OSError as error:
-        raise Misconfigured(f"{folder / LOCK}: {error.strerror}; make it writable, or correct --data") from None
+        raise Misconfigured(
+            f"data folder {folder}: {LOCK} cannot be made in it ({error.strerror}); give a folder that this user may "
+            "write (--data)"
+        ) from None
     try:
         yield
     finally:

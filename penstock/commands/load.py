@@ -47,7 +47,10 @@ def _number(name: str, help: str, *, default: float | None, least: float = 1, ki
 @url_option
 @timeout_option
 @click.option(
-    "--output", type=click.File("wb"), metavar="FILE|-", help="Write the lines there instead of sending them."
+    "--output",
+    type=click.File("wb", lazy=False),
+    metavar="FILE|-",
+    help="Write the lines there instead of sending them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(

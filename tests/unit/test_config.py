@@ -81,6 +81,7 @@ def test_yes_and_no_have_the_usual_words(text: str) -> None:
     [
         (RouterConfig, "port", "http", "'http' is not a whole number"),
         (RouterConfig, "port", "8_086", "is not a whole number"),
+        (RouterConfig, "port", "tcp://10.0.0.1:80", "'tcp://10.0.0.1:80' is not a whole number; Kubernetes sets this"),
         (RouterConfig, "port", "1KiB", "'1KiB' is not a whole number"),
         (RouterConfig, "body_bytes_max", "10 pounds", "is not a whole number or a size such as 512MiB"),
         (RouterConfig, "append_timeout_s", "soon", "'soon' is not a number of seconds"),
@@ -199,7 +200,7 @@ def test_a_config_file_with_a_mistake_is_refused(tmp_path: Path, text: bytes, me
 
 def test_a_missing_config_file_is_refused(tmp_path: Path) -> None:
     """A file that was named and is not there is a mistake, not an empty file."""
-    with pytest.raises(Misconfigured, match=r"nowhere\.toml: No such file"):
+    with pytest.raises(Misconfigured, match=r"nowhere\.toml: No such file or directory; correct --config"):
         config.read_file(str(tmp_path / "nowhere.toml"))
 
 

@@ -1,4 +1,4 @@
-"""A file buffer that was deleted under its readers, and not made again: any next call raises."""
+"""A file buffer that was deleted under its readers and not made again: any next call raises. One that cannot be made."""
 
 import shutil
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.values.errors import Forked
+from common.values.errors import Forked, Misconfigured
 from common.values.ids import Offset, SequencerId
 from tests.support.buffer_records import numbers, record, records
 from tests.support.file_log import FOLDER, ROOT, OneLog
@@ -120,3 +120,11 @@ def test_a_buffer_whose_maker_has_not_made_its_folders_yet_is_empty() -> None:
     reader = log.backend.open_reader()
     assert reader.offsets(ONE) == Offsets(Offset(0), Offset(0))
     assert reader.cursor(ONE).poll(1, 2**20, 0).next_offset == 0
+
+
+def test_a_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path: Path) -> None:
+    """No retry makes a folder in /proc, below a file, or in the place of one."""
+    (tmp_path / "file").write_bytes(b"")
+    for folder in ("/proc/x/log", f"{tmp_path}/file/log", f"{tmp_path}/file"):
+        with pytest.raises(Misconfigured, match=rf"^write buffer file://{folder}: its folder cannot be made"):
+            FileBackend(folder).create(1)

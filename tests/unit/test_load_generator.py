@@ -220,6 +220,13 @@ def test_a_router_that_is_away_is_exit_code_3() -> None:
     assert f"penstock: error: {url}: Connection refused" in result.stderr
 
 
+def test_a_file_that_cannot_be_written_is_the_callers_to_correct(tmp_path: Path) -> None:
+    """Before anything is generated, with the option's name."""
+    result = CliRunner().invoke(cli, [*SMALL, "--output", str(tmp_path / "nowhere" / "lines.lp")])
+    assert result.exit_code == 2
+    assert "'--output'" in result.stderr
+
+
 def test_the_lines_can_go_to_a_file_instead(tmp_path: Path) -> None:
     """--output writes the same lines and sends nothing; the figures go to stderr so that - stays clean."""
     file = tmp_path / "lines.lp"

@@ -109,6 +109,14 @@ def test_a_store_that_this_user_may_not_write_is_refused_at_start(
         join_cluster(config(tmp_path), 0)
 
 
+def test_a_store_that_cannot_be_made_is_refused_at_start(tmp_path: Path) -> None:
+    """Nothing was ever there, so nothing can come back; the message names the folder and the settings."""
+    (tmp_path / "file").write_bytes(b"")
+    for folder in ("/proc/x/store", f"{tmp_path}/file/store"):
+        with pytest.raises(Misconfigured, match=rf"^object store file://{folder}: its folder cannot be made .*--store"):
+            join_cluster(config(tmp_path / "data", store=f"file://{folder}"), 0)
+
+
 def test_a_damaged_copy_is_corrupt(tmp_path: Path) -> None:
     """It is not silently replaced: something wrote there that is not penstock."""
     (tmp_path / "cluster.json").write_bytes(b"")

@@ -17,7 +17,7 @@ import structlog
 
 from common.logs import Logger
 from common.store.disk import Disk, DiskLock, LocalDisk, Locked
-from common.store.disk_errors import is_setting, plain
+from common.store.disk_errors import NO_FOLDER_TO_BE, is_setting, no_folder_to_be, plain
 from common.values.clock import Clock, SystemClock
 from common.values.errors import Forked, Misconfigured, Unavailable
 from common.values.ids import Offset, SequencerId
@@ -162,7 +162,7 @@ class FileBackend:
         return load_buffer_json(self._disk, self._folder)
 
     def _put_if_absent(self, data: bytes) -> None:
-        self._disk.make_folder(self._folder)
+        self._make_folder()
         temporary = f"{self._folder}/.{NAME}.{uuid.uuid4().hex}"
         file = self._disk.create(temporary)
         try:
@@ -173,6 +173,13 @@ class FileBackend:
         finally:
             file.close()
             self._disk.remove(temporary)
+
+    def _make_folder(self) -> None:
+        try:
+            self._disk.make_folder(self._folder)
+        except NO_FOLDER_TO_BE as error:
+            message = no_folder_to_be(self.url, error, "--write-buffer, or --data")
+            raise Misconfigured(f"write buffer {message}") from error
 
     def _path(self) -> str:
         return f"{self._folder}/{NAME}"
