@@ -1,4 +1,4 @@
-"""A file buffer that was deleted under its readers and not made again: any next call raises. One that cannot be made."""
+"""A file buffer that was deleted under its readers, and not made again; and one that cannot be made."""
 
 import shutil
 from collections.abc import Callable
