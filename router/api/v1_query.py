@@ -7,17 +7,20 @@ error, which says where rows are queried.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
 from common.http.app import Request, Response, json_response
 from common.values.errors import PenstockError
+from common.values.namespaces import why_no_namespace
 from router.api.error_key import error, unavailable
 from router.api.not_served import QUERIES
 
 QUERY_BYTES_MAX = 65_536
 """Of a form body. No statement answered here comes near."""
+STATEMENTS_MAX = 100
+"""Of one request. Clients send one; each may be answered with every namespace there is."""
 CREATED_MAX = 1_000
 
 _NAME = r'(?:"(?P<quoted>(?:[^"\\]|\\.)+)"|(?P<bare>\w+))'
@@ -38,6 +41,7 @@ class QueryV1:
     def __init__(self, namespaces: Callable[[], list[str]]) -> None:
         """namespaces: those of the object store, in order; may take a while; raises PenstockError."""
         self._namespaces = namespaces
+        self._listing: asyncio.Task[list[str]] | None = None
         self._created: dict[str, None] = {}
 
     async def answer(self, request: Request) -> Response:
@@ -47,26 +51,36 @@ class QueryV1:
         statements = [one.strip() for one in _STATEMENTS.findall(text) if one.strip()]
         if not statements:
             return error(400, 'missing required parameter "q"')
+        if len(statements) > STATEMENTS_MAX:
+            return error(400, f"{len(statements)} statements: send at most {STATEMENTS_MAX} at a time")
         try:
-            results = [{"statement_id": at, **(await self._result(one))} for at, one in enumerate(statements)]
+            stored = await self._stored() if any(map(_SHOW_DATABASES.fullmatch, statements)) else []
         except PenstockError as failure:
             return unavailable(failure.message)
+        results = [{"statement_id": at, **self._result(one, stored)} for at, one in enumerate(statements)]
         return json_response(200, {"results": results})
 
-    async def _result(self, statement: str) -> Values:
+    async def _stored(self) -> list[str]:
+        """The store is listed once at a time: who asks meanwhile has the same list."""
+        if self._listing is None or self._listing.done():
+            self._listing = asyncio.create_task(asyncio.to_thread(self._namespaces))
+        return await asyncio.shield(self._listing)
+
+    def _result(self, statement: str, stored: Iterable[str]) -> Values:
         if match := _CREATE.fullmatch(statement):
-            self._remember(_name_in(match))
-            return {}
+            return self._create(_name_in(match))
         if _SHOW_DATABASES.fullmatch(statement):
-            stored = await asyncio.to_thread(self._namespaces)
             return _series("databases", ["name"], [[one] for one in sorted({*stored, *self._created})])
         if _SHOW_POLICIES.fullmatch(statement):
             return _series("", _POLICY_COLUMNS, [["autogen", "0s", "24h0m0s", 1, True]])
         return {"error": f"{' '.join(statement.split())[:60]!r}: {_NOT_HERE}"}
 
-    def _remember(self, name: str) -> None:
+    def _create(self, name: str) -> Values:
+        if reason := why_no_namespace(name):
+            return {"error": f"invalid name {reason}"}
         if len(self._created) < CREATED_MAX:
             self._created[name] = None
+        return {}
 
 
 async def _statements_of(request: Request) -> str | Response:

@@ -1,8 +1,11 @@
 """InfluxDB 1's /write and /query, by real requests and by its unmodified client."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import quote
 
 import pytest
@@ -16,7 +19,7 @@ from common.values.ids import Offset, SequencerId
 from router.api.client_texts import FINAL_TEXTS
 from router.api.error_key import ERROR_HEADER
 from router.api.v1 import PRECISIONS_NS, render
-from router.api.v1_query import CREATED_MAX, QUERY_BYTES_MAX
+from router.api.v1_query import CREATED_MAX, QUERY_BYTES_MAX, STATEMENTS_MAX, QueryV1
 from router.core.outcome import (
     Failed,
     LinesRefused,
@@ -232,6 +235,43 @@ def test_a_store_that_is_away_is_503(start_router: StartRouter) -> None:
     response, content = start_router(store=AwayStore("memory:")).request("GET", "/query?q=SHOW%20DATABASES")
     assert (response.status, response.getheader("Retry-After")) == (503, "1")
     assert json.loads(content) == {"error": "the store does not answer"}
+
+
+def test_namespaces_are_listed_once_for_all_who_ask_meanwhile() -> None:
+    """Statements of one request and of others: a listing takes a thread, and may take long."""
+    listings: list[threading.Thread] = []
+    asked_by_all = threading.Event()
+
+    def namespaces() -> list[str]:
+        listings.append(threading.current_thread())
+        assert asked_by_all.wait(20)
+        return ["a"]
+
+    async def all_ask() -> list[Response]:
+        query = QueryV1(namespaces)
+        request = Mock(query=lambda: {"q": "SHOW DATABASES;SHOW DATABASES"})
+        asking = [asyncio.create_task(query.answer(request)) for _ in range(4)]
+        await asyncio.sleep(0)  # each has asked
+        asked_by_all.set()
+        return await asyncio.gather(*asking)
+
+    assert [response.body.count(b'[["a"]]') for response in asyncio.run(all_ask())] == [2] * 4
+    assert len(listings) == 1
+
+
+def test_more_statements_than_anybody_needs_are_refused(router: RunningRouter) -> None:
+    """Their answers would be thousands of times as long as they are."""
+    response, content = router.request("POST", "/query", b"q=" + b"SHOW+DATABASES;" * (STATEMENTS_MAX + 1))
+    assert response.status == 400
+    assert json.loads(content)["error"] == "101 statements: send at most 100 at a time"
+
+
+@pytest.mark.parametrize("name", ["x" * 512, "a\tb"])
+def test_a_database_that_no_write_could_have_is_not_created(router: RunningRouter, name: str) -> None:
+    """As InfluxDB says of a wrong name, within the statement's result."""
+    (result,) = asked(router, f'CREATE DATABASE "{name}"')
+    assert result["error"].startswith("invalid name ")
+    assert databases(router) == []
 
 
 def test_created_names_are_bounded(router: RunningRouter) -> None:
