@@ -6,6 +6,7 @@ between each two.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from common.catalog.table_schema import TableSchema
 from common.values.schema import ColumnType
@@ -14,6 +15,7 @@ from router.parsing.batch import BatchParser
 from router.parsing.messages import Body
 from router.parsing.time_bounds import ANY_TIME, TimeBounds
 from tests.support.lines.equality import Batch, check
+from tests.support.lines.limits import lines_at_once
 
 BREAK = b"\x1e\x1e"
 
@@ -45,8 +47,13 @@ def bytes_of(bodies: Sequence[bytes], options: int = 0) -> bytes:
 
 
 def check_input(data: bytes) -> None:
-    """Twice in one parser, which then knows the series. Raises Different, or whatever a parser breaks with."""
+    """Its few lines one by one, and all at once: twice in one parser, which then knows the series.
+
+    Raises Different, or whatever a parser breaks with.
+    """
     batch = batch_of(data)
-    parser = BatchParser(batch.sequencers)
-    for _ in range(2):
-        check(batch, parser=parser)
+    for limits in (nullcontext, lines_at_once):
+        parser = BatchParser(batch.sequencers)
+        with limits():
+            for _ in range(2):
+                check(batch, parser=parser)
