@@ -77,7 +77,7 @@ def render(outcome: Outcome) -> Response:
         case PartlyStored(lines, last_offsets):
             return error(400, PARTIAL_WRITE, report_headers(lines, last_offsets), data=listed_lines(lines))
         case LinesRefused(lines):
-            if lines.withdrawn:
+            if lines.withdrawn is not None:
                 return error(400, "line protocol parsing error", data=listed_lines(lines)[0])
             return error(400, PARTIAL_WRITE, data=listed_lines(lines))
         case _:

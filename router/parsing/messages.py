@@ -56,13 +56,14 @@ class DroppedField:
 class RequestLines:
     """What became of one body. refused, dropped: the first REFUSED_SHOWN_MAX of `refused_count`, `dropped_count`.
 
-    withdrawn: good lines of a body that is all or nothing and had a refused one; they count as not accepted.
+    withdrawn: good lines of a body that is all or nothing and had a refused one; they count as not accepted. None
+    where the body was not withdrawn.
     needs_additions: whether an accepted line has a column that is not settled.
     refusal: why the body as a whole was refused; it has no lines then.
     """
 
     accepted: int = 0
-    withdrawn: int = 0
+    withdrawn: int | None = None
     refused_count: int = 0
     refused: list[RefusedLine] = field(default_factory=list)
     dropped_count: int = 0
@@ -74,7 +75,7 @@ class RequestLines:
     @property
     def count(self) -> int:
         """Lines that are neither empty nor comments."""
-        return self.accepted + self.withdrawn + self.refused_count
+        return self.accepted + (self.withdrawn or 0) + self.refused_count
 
     def refuse(self, number: int, line: bytes, reason: str) -> None:
         self.refused_count += 1

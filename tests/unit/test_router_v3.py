@@ -105,10 +105,12 @@ def test_without_accept_partial_nothing_is_stored(router: RunningRouter) -> None
     assert write(router, b"m f=1 1", "db=ns&accept_partial=false")[0] == 204
 
 
-def test_where_every_line_is_bad_all_are_listed(router: RunningRouter) -> None:
-    """Nothing was held back."""
-    status, values, _ = write(router, b"m f= 2\nm", "db=ns&accept_partial=false")
+def test_where_every_line_is_bad_the_answer_has_the_same_form(router: RunningRouter) -> None:
+    """All are listed, or with accept_partial=false the first: a client reads the form that it asked for."""
+    status, values, _ = write(router, b"m f= 2\nm")
     assert (status, [line["line_number"] for line in values["data"]]) == (400, [1, 2])
+    status, values, _ = write(router, b"\nm f= 2\nm", "db=ns&accept_partial=false")
+    assert (status, values) == (400, {"error": "line protocol parsing error", "data": LINE_2})
 
 
 def test_no_sync_has_no_token_and_its_rows_come(router: RunningRouter) -> None:
