@@ -6,7 +6,6 @@ message, those of 1 and 3 the error, which is the same text.
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,8 +23,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
-
-_CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +146,7 @@ class App:
         self._advice = advice
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """For a Connection, which puts Intake and Answer into the scope's state; `send` is not used."""
         if scope["type"] != "http":
             return
         client = client_of(scope["client"][0]) if scope["client"] else ""
@@ -161,7 +159,10 @@ class App:
             return
         finally:
             intake.close()
-        await _send(response, {**self._headers_of(request), **_closing(request)}, send)
+        headers = {**self._headers_of(request), **_closing(request), **response.headers}
+        if response.body:
+            headers["Content-Type"] = response.content_type
+        await scope["state"]["answer"].send(response.status, headers, response.body)
 
     async def _answer(self, request: Request) -> Response:
         methods = self._routes.get(request.path)
@@ -217,17 +218,3 @@ def _not_allowed(request: Request, methods: Mapping[str, Handler]) -> Response:
     allowed = ", ".join(_allowed(methods))
     message = f"{request.method} is not served at {request.path}; use {allowed}"
     return error_response(405, "method not allowed", message, {"Allow": allowed})
-
-
-async def _send(response: Response, more_headers: Mapping[str, str], send: Send) -> None:
-    headers = {**more_headers, **response.headers}
-    if response.body:
-        headers |= {"Content-Type": response.content_type, "Content-Length": str(len(response.body))}
-    raw = [(name.lower().encode("latin-1"), _header_value(value)) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": response.status, "headers": raw})
-    await send({"type": "http.response.body", "body": response.body})
-
-
-def _header_value(text: str) -> bytes:
-    """What a header cannot hold becomes `?`: a value may quote what a client sent."""
-    return _CONTROL.sub(b"?", text.encode("latin-1", "replace"))

@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
+from common.http.answering import Answer
 from common.http.intake import Intake, Shared
 from common.http.lingering import LingeringTransport
 from common.http.protocol import Http1Protocol
@@ -150,6 +151,7 @@ class Connection(Http1Protocol):
         self._idle_since_s = None
         self._intake = self.scope["state"]["intake"] = Intake(self._shared, self._owner, self._rest)
         super().on_headers_complete()
+        self.scope["state"]["answer"] = Answer(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         self._is_only_head = False
@@ -169,12 +171,21 @@ class Connection(Http1Protocol):
             self._begin_rest()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        self._go_on()
         if not self._is_rest_due:
             self._rest_s = 0.0
         if self.cycle.response_complete:
             self._idle_since_s = self.loop.time()
             self._begin_rest()
+
+    def _go_on(self) -> None:
+        """As uvicorn's on_response_complete, without a timer for each answer: `check` ends idle connections."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def _rest(self, seconds: float) -> None:
         """The answer asks the client to wait so long. For most of that time its next request is not read.

@@ -15,7 +15,6 @@ class Http1Protocol(HttpToolsProtocol):
     """Without `refuse`, which connection.py has."""
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         try:
             self._feed(data)
         except httptools.HttpParserError as error:

@@ -58,7 +58,6 @@ class HttpServer:
                 access_log=False,
                 server_header=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=math.ceil(limits.idle_s),
                 proxy_headers=bool(limits.proxies.networks),
                 forwarded_allow_ips=[str(one) for one in limits.proxies.networks],
                 timeout_graceful_shutdown=math.ceil(shutdown_timeout_s),

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from common.http import server as httpserver
 from common.http.app import App, Request, Response, json_response
+from common.http.lingering import LingeringTransport
 from common.http.listening import bind
 from common.http.server import HttpServer
 from common.values.errors import Misconfigured
@@ -107,6 +108,20 @@ def test_a_defect_is_500_without_detail_and_logged_with_it() -> None:
     assert response.getheader("Content-Type", "").startswith("application/json")
     assert b"secret" not in content
     assert [(entry["event"], entry["path"]) for entry in logs] == [("request failed", "/broken")]
+
+
+@pytest.mark.parametrize("path", ["/hello", "/nowhere"])
+def test_an_answer_is_one_write(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Head and body leave together: each write is a packet, and wakes the client."""
+    written: list[bytes] = []
+    send = LingeringTransport.write
+    monkeypatch.setattr(LingeringTransport, "write", lambda self, data: (written.append(bytes(data)), send(self, data)))
+    server = HttpServer(app(), bind("127.0.0.1", 0, "port"), shutdown_timeout_s=1)
+    server.start_thread()
+    _, content = get(server.port, path)
+    server.stop()
+    (answer,) = written
+    assert answer.endswith(b"\r\n\r\n" + content)
 
 
 def test_no_control_character_gets_into_a_header() -> None:
