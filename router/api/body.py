@@ -22,6 +22,9 @@ _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 _MAGICS = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 """How compressed bodies begin, and no line that is stored: the first has a control character, the second no UTF-8."""
 
+_PART_BYTES_MIN = 4096
+"""Smaller parts are joined as they come: a part of two bytes takes fifty of memory."""
+
 
 class BodyReader:
     """The bodies of one router's writes."""
@@ -116,7 +119,9 @@ class _Body:
             raise WriteRefused(TooLarge(self._bytes_max))
         self._size += len(part)
         self.expect(self._size)
-        if part:
+        if self._parts and len(self._parts[-1]) + len(part) <= _PART_BYTES_MIN:
+            self._parts[-1] += part
+        elif part:
             self._parts.append(part)
 
     def start(self) -> bytes:

@@ -1,15 +1,21 @@
 """The bodies of writes: how they are framed, compressed and bounded, by real requests on a real port."""
 
+import asyncio
 import gzip
 import json
 import socket
 import struct
+import tracemalloc
 import zlib
+from collections.abc import AsyncIterator
+from unittest.mock import Mock
 
 import pytest
 
 from common.http.intake import HttpLimits
+from router.api.body import BodyReader
 from router.api.inflating import SLICE_BYTES, Gzip
+from router.core.admission import Admission
 from tests.support.compressed import zstd
 from tests.support.router import RunningRouter
 from tests.support.router_fixtures import StartRouter, chunks, error_of
@@ -180,6 +186,23 @@ def test_bodies_being_uploaded_count_against_the_limit_of_bytes_in_flight(start_
         assert response.getheader("Retry-After", "").isdigit()
     wait_until(lambda: router.admission.bytes_held, holds=lambda held: held == 0, what="a gone client's share")
     assert router.write(b"#" * 300)[0].status == 204
+
+
+def test_a_body_of_tiny_parts_takes_no_more_memory_than_its_bytes() -> None:
+    """A client that sends two bytes at a time must not make each of them an object of fifty."""
+    parts = 200_000
+
+    async def two_by_two() -> AsyncIterator[bytes]:
+        for number in range(parts):
+            yield b"%02d" % (number % 100)
+
+    request = Mock(headers={"transfer-encoding": "chunked"}, client="a", parts=two_by_two)
+    tracemalloc.start()
+    body = asyncio.run(BodyReader(Admission(10 * MIB), 10 * MIB).read(request))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert body == b"".join(b"%02d" % (number % 100) for number in range(parts))
+    assert peak < 5 * len(body)
 
 
 def test_a_stalled_upload_is_given_up(start_router: StartRouter) -> None:
