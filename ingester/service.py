@@ -20,6 +20,7 @@ from common.values.clock import Clock
 from common.values.config import IngesterConfig
 from common.values.errors import PenstockError, Unavailable
 from common.values.ids import Offset
+from common.values.shown import counted
 from ingester.core.core import IngesterCore
 from ingester.core.events import (
     Action,
@@ -114,9 +115,9 @@ class IngesterService:
         """What an end at once leaves undone, for the person who asks for it. May be read in a signal handler."""
         core = self.core
         return (
-            f"sequencer {core.state.sequencer}: ended at once: {core.rows_buffered} rows are not persisted. They are "
-            f"in the write buffer from offset {core.state.replay_offset} on, as far as that is intact, and are read "
-            "again at the next start\n"
+            f"sequencer {core.state.sequencer}: ended at once: {counted(core.rows_buffered, 'row')} not persisted. "
+            f"The next start reads the write buffer again from offset {core.state.replay_offset} on, as far as it is "
+            "intact\n"
         )
 
     def run(self) -> None:

@@ -11,6 +11,6 @@ def shown(text: bytes | str) -> str:
     return f"'{plain}'" if plain.isprintable() else repr(plain)
 
 
-def counted(count: int, one: str) -> str:
-    """`count` of what is called `one`: "1 row", "2 rows", "1,000 rows"."""
-    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+def counted(count: int, one: str, many: str = "") -> str:
+    """`count` of what is called `one`: "1 row", "2 rows", "1,000 rows". many: where it is not `one` with an s."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {many or f'{one}s'}"

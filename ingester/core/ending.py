@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from common.values.errors import PenstockError, Unavailable
 from common.values.ids import Offset, SequencerId
+from common.values.shown import counted
 from ingester.core.events import (
     CommitFailed,
     DeadLetterFailed,
@@ -112,11 +113,13 @@ class Ending:
         )
 
     def _given_up(self, left: Unfinished) -> PenstockError:
-        what = f"{left.rows} rows" + (f" and {left.dead_letters} dead letters" if left.dead_letters else "")
+        what = counted(left.rows, "row") + (
+            f" and {counted(left.dead_letters, 'dead letter')}" if left.dead_letters else ""
+        )
         if self._lost is None:
             return Unavailable(
-                f"sequencer {self._sequencer}: stopped, but not everything is persisted: {what} stay in the log and "
-                f"are read again at the next start, from offset {left.replay_offset} on: {self._reason}",
+                f"sequencer {self._sequencer}: stopped, but not everything is persisted: {what} left in the log, to "
+                f"be read again at the next start from offset {left.replay_offset} on: {self._reason}",
                 sequencer=self._sequencer,
                 rows=left.rows,
                 replay_offset=left.replay_offset,

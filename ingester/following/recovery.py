@@ -9,6 +9,7 @@ from common.catalog.manifest.change import Change, Gap, Instance, StreamMark
 from common.catalog.manifest.state import ManifestState
 from common.values.errors import Forked
 from common.values.ids import NO_MANIFEST, Offset
+from common.values.shown import counted
 from writebuffer.errors import OffsetTrimmed
 from writebuffer.same_stream import FoundStream, difference
 
@@ -42,7 +43,7 @@ def start(state: ManifestState, stream: FoundStream, accept_loss: bool) -> Start
         return Start(first, Gap(replay, first))
     error = OffsetTrimmed(state.sequencer, replay, first)
     error.message += (
-        f": {first - replay} offsets were removed before they were persisted. Start with --accept-loss to go on from "
+        f": {counted(first - replay, 'offset')} removed before being persisted. Start with --accept-loss to go on from "
         f"{first} with the gap recorded"
     )
     error.args = (error.message,)

@@ -19,6 +19,7 @@ from typing import IO, Any
 from structlog.testing import capture_logs
 
 from common.values.errors import InvalidRequest, Misconfigured, PenstockError
+from common.values.shown import counted
 from writebuffer.conformance import GROUPS
 from writebuffer.conformance.subject import Subject
 from writebuffer.proving import Breakable, HoldsBack
@@ -171,7 +172,8 @@ def text_of_failures(found: Found) -> str:
 def text_of_totals(found: Found) -> str:
     counts = found.counts()
     total = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (PASSED, FAILED, NOT_RUN))
-    return f"{len(found.cases)} cases{' before it ended' if found.ended else ''}: {total}, in {found.seconds():.1f} s"
+    cases = counted(len(found.cases), "case")
+    return f"{cases}{' before it ended' if found.ended else ''}: {total}, in {found.seconds():.1f} s"
 
 
 def text_of_powers(found: Found) -> str:

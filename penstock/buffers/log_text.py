@@ -7,6 +7,7 @@ from typing import Any
 
 from common.values.errors import DataCorrupt
 from common.values.ids import SequencerId
+from common.values.shown import counted
 from writebuffer.contract import SequencedRecord, Size
 from writebuffer.inspect import Holder, LogSurvey, Problem
 from writebuffer.record import ENTRY_CONTENT_TYPE
@@ -101,11 +102,11 @@ def record_text(values: dict[str, Any]) -> str:
     """The same on one line, and a line for each row of its tables."""
     said = f"{values['sequencer']}/{values['offset']}  {values['append_time']}  {_shown(values['namespace'])}"
     producer = f"{values['producer'][:8]}#{values['producer_sequence']}"
-    lines = [f"{said}  {producer}  {values['payload_bytes']:,} bytes"]
+    lines = [f"{said}  {producer}  {counted(values['payload_bytes'], 'byte')}"]
     if "undecodable" in values:
         lines.append(f"    undecodable: {values['undecodable']}")
     for each in values.get("tables", ()):
-        lines.append(f"    {_shown(each['table'])}: {len(each['rows'])} rows")
+        lines.append(f"    {_shown(each['table'])}: {counted(len(each['rows']), 'row')}")
         for row in each["rows"]:
             lines.append("      " + "  ".join(f"{_shown(name)}={_value(value)}" for name, value in row.items()))
     return "\n".join(lines)

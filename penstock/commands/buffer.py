@@ -226,18 +226,18 @@ def _print(reports: Sequence["CopyReport"], *, append: bool, as_json: bool) -> N
 
 
 def _text(report: "CopyReport", *, append: bool) -> str:
-    lines = [f"sequencer {report.sequencer}: {report.records:,} records, {report.bytes:,} bytes"]
+    lines = [f"sequencer {report.sequencer}: {counted(report.records, 'record')}, {counted(report.bytes, 'byte')}"]
     if report.records:
         lines[0] += (
             f": source {report.source_first}..{report.source_last} -> "
             f"destination {report.destination_first}..{report.destination_last}"
         )
     if report.before:
-        lines.append(f"  after {report.before:,} records of the destination that were not compared")
+        lines.append(f"  after {counted(report.before, 'record')} of the destination, not compared")
     if report.found:
-        lines.append(f"  {report.found:,} records before them were there already")
+        lines.append(f"  there already before: {counted(report.found, 'record')}")
     if report.left_out:
-        lines.append(f"  {report.left_out:,} more were left out: the destination stores a producer's record once")
+        lines.append(f"  left out, since the destination stores a producer's record once: {report.left_out:,} more")
     if report.gaps_count:
         listed = ", ".join(f"{first}..{end - 1}" for first, end in report.gaps)
         more = f" and {report.gaps_count - len(report.gaps)} more" if report.gaps_count > len(report.gaps) else ""

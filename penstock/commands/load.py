@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from common.values.shown import counted
 from penstock.terminal import exit_codes
 from penstock.terminal.options import checked_namespace, timeout_option, url_option
 
@@ -64,6 +65,9 @@ def command(
     **numbers: Any,
 ) -> None:
     """Send generated server metrics (TSBS's devops case) and report rows/s, MB/s and latencies.
+
+    A row is a line. The rates are of what was acknowledged, over the whole time from the first line to the last answer.
+    One process generates and compresses the lines, some 100 thousand a second at most, so it may be what limits them.
 
     Which lines are sent depends on --seed, --series, --workers and --start alone.
     """
@@ -124,13 +128,13 @@ def _print(report: dict[str, Any], as_json: bool, *, to_stderr: bool) -> None:
     if as_json:
         click.echo(json.dumps(report), err=to_stderr)
         return
-    errors = len(report["errors"])
     click.echo(
-        f"{report['rows']:,} rows in {report['seconds']:,.1f} s: {report['rows_per_s']:,.0f} rows/s, "
-        f"{report['mb_per_s']:,.1f} MB/s\n"
-        f"{report['batches']:,} batches: p50 {report['p50_ms']:.1f} ms, p99 {report['p99_ms']:.1f} ms; "
-        f"{report['refused_rows']:,} rows refused, {report['retries']:,} retries, "
-        f"{errors} error{'' if errors == 1 else 's'}",
+        f"{counted(report['rows'], 'row')} {'written' if to_stderr else 'acknowledged'} in {report['seconds']:,.1f} s: "
+        f"{report['rows_per_s']:,.0f} rows/s, {report['mb_per_s']:,.1f} MB/s of line protocol\n"
+        f"{counted(report['batches'], 'batch', 'batches')}: p50 {report['p50_ms']:.1f} ms, "
+        f"p99 {report['p99_ms']:.1f} ms; "
+        f"{counted(report['refused_rows'], 'row')} refused, {counted(report['retries'], 'retry', 'retries')}, "
+        f"{counted(len(report['errors']), 'error')}",
         err=to_stderr,
     )
     for error in report["errors"]:

@@ -108,8 +108,9 @@ def verify(folder: str, sequencer: int | None, as_json: bool) -> None:
                 for note in check.notes:
                     click.echo(f"sequencer {place.sequencer}: note: {note}")
                 click.echo(
-                    f"sequencer {place.sequencer}: {check.records:,} records in {check.batches:,} batches, "
-                    f"{check.bytes:,} bytes: {_verdict(len(problems))}"
+                    f"sequencer {place.sequencer}: {counted(check.records, 'record')} in "
+                    f"{counted(check.batches, 'batch', 'batches')}, {counted(check.bytes, 'byte')}: "
+                    f"{counted(len(problems), 'problem') if problems else 'no damage found'}"
                 )
     if as_json:
         _print_json(
@@ -256,10 +257,6 @@ def _records(cursor: "Cursor", first: int, end: int, limit: int | None) -> Itera
 
 def _data_bytes(log: _Open) -> int:
     return sum(log.reader.size(place.sequencer).data_bytes for place in log.places)
-
-
-def _verdict(problems: int) -> str:
-    return "no damage found" if not problems else f"{problems} problem{'' if problems == 1 else 's'}"
 
 
 def _print_json(values: Any, indent: int | None = 1) -> None:

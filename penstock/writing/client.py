@@ -7,8 +7,10 @@ from a refused request. Sending again after a lost answer is safe: rows with the
 import http.client
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
@@ -24,6 +26,9 @@ _DROPPED = re.compile(r"(\d+); line (\d+): (.*)")
 _RETRIED = (429, 502, 503, 504)
 _PAUSE_S = 0.25
 _PAUSE_S_MAX = 8.0
+_NO_ROUTER = (404, 405)
+_FORM = "give http://host:port"
+_OF_AN_API = re.compile(r"/api\b|/write$")
 _ANSWER_S_MIN = 1.0
 """How long to wait for an answer at least, also where nothing is tried again."""
 
@@ -68,7 +73,8 @@ class _Again:
 class WriteClient:
     """Writes to one namespace. Not shared between threads.
 
-    url: of the router, http://host:port. on_retry(reason, pause_s): called before each pause.
+    url: of the router, http://host:port, or of a proxy before it, https:// and with a path of its own.
+    on_retry(reason, pause_s): called before each pause.
     """
 
     def __init__(
@@ -123,11 +129,14 @@ class WriteClient:
 
     def _attempt(self, packed: bytes) -> "_Answer | _Again":
         try:
-            self._connection.request("POST", self._path, packed, {"Content-Encoding": "gzip"})
+            with suppress(BrokenPipeError):  # whoever closes before it has read all may have answered first
+                self._connection.request("POST", self._path, packed, {"Content-Encoding": "gzip"})
             response = self._connection.getresponse()
             answer = _Answer(response.status, response.headers, response.read())
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
+            if problem := _why_no_router(error):
+                raise InvalidRequest(f"--url {self._url}: {problem}", url=self._url) from None
             return _Again(_reason(error), None)
         if answer.status in _RETRIED:
             return _Again(f"{answer.status} {_message(answer.body)}", _retry_after_s(answer.headers))
@@ -142,6 +151,8 @@ class WriteClient:
         problem = f"{self._url}: the write was refused: {answer.status} {_message(answer.body)}"
         if answer.status >= http.client.INTERNAL_SERVER_ERROR:
             raise PenstockError(problem, status=answer.status)
+        if answer.status in _NO_ROUTER:
+            problem += f"; correct --url: {_FORM}, of a router"
         raise InvalidRequest(problem, status=answer.status)
 
 
@@ -152,10 +163,28 @@ def _router(url: str, timeout_s: float) -> tuple[http.client.HTTPConnection, str
         host, port = parts.hostname, parts.port
         if parts.scheme not in ("http", "https") or not host:
             raise ValueError("it names no host" if parts.scheme in ("http", "https") else "it is not an http:// URL")
+        if parts.query or parts.fragment or _OF_AN_API.search(parts.path):
+            raise ValueError("it names more than a router; path and parameters of a write are added to it")
     except ValueError as error:
-        raise InvalidRequest(f"--url {url!r}: {error}; give http://host:port, or http://[::1]:8086", url=url) from None
+        raise InvalidRequest(f"--url {url!r}: {error}; {_FORM}, or http://[::1]:8086", url=url) from None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     return kind(unquote(host), port, timeout=timeout_s), parts.path.rstrip("/")
+
+
+def _why_no_router(error: OSError | http.client.HTTPException) -> str:
+    """Why what answered is no router, and will be none; "" for what may pass."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is refused: {error.verify_message}; SSL_CERT_FILE names another authority's"
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            return ""
+        case ssl.SSLError():
+            return f"no TLS is spoken there ({error.reason}): a router speaks plain HTTP; {_FORM}"
+        case http.client.RemoteDisconnected():
+            return ""
+        case http.client.BadStatusLine() if not "HTTP/".startswith(error.args[0][:5]):
+            return f"no HTTP/1 is spoken there: is it the Flight port of an ingester? {_FORM}, 8086 by default"
+    return ""
 
 
 def _reason(error: OSError | http.client.HTTPException) -> str:

@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 from common.values.clock import Clock
 from common.values.errors import InvalidRequest
 from common.values.ids import Offset, SequencerId
+from common.values.shown import counted
 from common.values.token import format_token, parse_token
 from penstock.writing.client import RefusedLine, Written
 from router.lineprotocol.lines import split_lines, without_byte_order_mark
@@ -73,7 +74,7 @@ def _left_out(body: Body, written: Written) -> list[RefusedLine]:
     """The last one says so where there are more than are named."""
     named = _in_file(body, written.dropped)
     if named and len(named) < written.dropped_count:
-        more = f"; with others, {written.dropped_count} in these {body.rows:,} rows"
+        more = f"; with others, {written.dropped_count} in a body of {counted(body.rows, 'row')}"
         named[-1] = RefusedLine(named[-1].line, named[-1].reason + more)
     return named
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.http.app import Request, Response
+from common.values.shown import counted
 from router.api.client_texts import RETRY_AFTER_S, without_final_texts
 from router.api.writing import (
     PARTIAL_WRITE,
@@ -75,7 +76,7 @@ def render(outcome: Outcome) -> Response:
 
 
 def _refusal(lines: RequestLines, start: str) -> Mapping[str, Any]:
-    counts = f"{start}: {lines.refused_count} of {lines.count} lines refused:"
+    counts = f"{start}: {lines.refused_count} of {counted(lines.count, 'line')} refused:"
     listed = refused_lines(lines, lambda line: f"line {line.number}: {line.reason}")
     return {
         "message": "\n".join((counts, *listed)),

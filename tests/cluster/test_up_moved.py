@@ -55,7 +55,7 @@ def test_a_data_folder_that_is_moved_away_is_not_made_again(up: Up) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"), [(1, "1 rows stay in the log"), (0, "stopped while its object store is away")]
+    ("rows", "said"), [(1, "1 row left in the log"), (0, "stopped while its object store is away")]
 )
 def test_stopping_after_the_store_was_deleted_is_no_success(rows: int, said: str, up: Up) -> None:
     """Exit code 3, with what stays in the log, and no new store."""

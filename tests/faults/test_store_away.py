@@ -99,7 +99,7 @@ def test_an_ingester_whose_store_was_deleted_says_at_its_end_what_stays_in_the_l
         codes = {name: cluster.wait(name, 20) for name in cluster.names}
         assert codes == {"router": 0, "ingester-0": 3, "ingester-1": 3}
         for name in cluster.names[1:]:
-            assert "rows stay in the log" in cluster.log(name)
+            assert "rows left in the log" in cluster.log(name)
         assert not (cluster.data / "store").exists()
         (cluster.data / "store.away").rename(cluster.data / "store")
         cluster.start(*cluster.names)

@@ -158,7 +158,23 @@ def test_an_address_that_nobody_can_read_is_an_ingester_that_does_not_answer(add
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8086", "http://", "http://::1:8086", "http://[::1", "http://h:port", "http://h:99999", "ftp://h"]
+    "url",
+    [
+        "localhost:8086",
+        "http://",
+        "http://::1:8086",
+        "http://[::1",
+        "http://h:port",
+        "http://h:99999",
+        "ftp://h",
+        "grpc://127.0.0.1:8200",
+        "http://h:8086/api/v2/write",
+        "http://h:8086/api/v2/write?bucket=b",
+        "http://h:8086/api/v3/write_lp",
+        "http://h:8086/api",
+        "http://h:8086/write",
+        "http://h:8086?db=a",
+    ],
 )
 def test_a_router_url_that_cannot_be_used_is_refused_with_the_right_form(url: str) -> None:
     """No traceback for any input."""

@@ -82,7 +82,7 @@ def test_a_destination_that_holds_something_is_refused_unless_asked_for(tmp_path
     assert len(read_all(connect(destination))) == 4
     result = run("copy", source, destination, "--sequencer", "all", "--resume")
     assert "6 records" in result.output
-    assert "4 records before them were there already" in result.output
+    assert "there already before: 4 records" in result.output
     assert read_all(connect(destination)) == read_all(connect(source))
     result = run("copy", source, destination, "--sequencer", "all", "--append")
     assert "source 0..9 -> destination 10..19" in result.output
@@ -190,7 +190,7 @@ def test_the_command_goes_on_although_the_source_was_trimmed(tmp_path: Path) -> 
         assert result.exit_code == 0, result.output
         begun = asked[1] if asked else 0
         assert [each for _, each in read_all(connect(destination))] == records(range(int(begun), 30))
-        assert f"after {15 - int(begun)} records of the destination that were not compared" in result.stdout
+        assert f"after {15 - int(begun)} records of the destination, not compared" in result.stdout
 
 
 def _span_from_15(reader: Reader, *rest: Any, **how: Any) -> Span:

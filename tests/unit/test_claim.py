@@ -72,6 +72,6 @@ def test_a_trim_that_no_commit_explains_is_a_loss() -> None:
     backend, store, _ = held()
     trim = backend.open_writer().trim
     reader = MeanwhileReader(backend.open_reader(), lambda: trim(SEQUENCER, Offset(2)))
-    with pytest.raises(OffsetTrimmed, match="2 offsets were removed before they were persisted"):
+    with pytest.raises(OffsetTrimmed, match="2 offsets removed before being persisted"):
         claim(reader, store, SEQUENCER, Instance("next"), False)
     assert run(manifest.load(SEQUENCER), store).number == 1

@@ -155,7 +155,7 @@ def test_a_stop_gives_up_on_a_store_that_does_not_answer() -> None:
         waited += 1
     assert waited >= 30
     assert isinstance(rig.ended_with, Unavailable)
-    for part in ("sequencer 3: stopped", "2 rows stay in the log", "injected", "from offset 0 on"):
+    for part in ("sequencer 3: stopped", "2 rows left in the log", "injected", "from offset 0 on"):
         assert part in str(rig.ended_with)
     rig.restart()
     rig.poll()
@@ -212,7 +212,7 @@ def test_a_lost_stream_and_no_store_say_how_many_rows_are_lost() -> None:
         rig.tick(1)
     assert rig.finished
     assert isinstance(rig.ended_with, Forked)
-    for part in (LOST.message, "1 rows and 1 dead letters", "injected", "from offset 0 on"):
+    for part in (LOST.message, "1 row and 1 dead letter", "injected", "from offset 0 on"):
         assert part in str(rig.ended_with)
     assert str(LOST) == LOST.message
 
@@ -242,7 +242,7 @@ def test_a_stop_does_not_wait_for_a_store_that_is_known_to_be_away() -> None:
             rig.settle()
             assert rig.ended_with is LOST
         else:
-            assert "1 rows stay in the log" in str(rig.ended_with)
+            assert "1 row left in the log" in str(rig.ended_with)
             assert "its folder is gone" in str(rig.ended_with)
 
 

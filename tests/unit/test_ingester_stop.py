@@ -174,13 +174,13 @@ def test_a_store_that_takes_them_has_them_at_the_end(stopping: Stopping) -> None
 @pytest.mark.parametrize("stopping", [1.0], indirect=True)
 def test_a_store_that_fails_is_tried_for_a_while(stopping: Stopping) -> None:
     """A full disk may get room; after that the message has its reason, and how many rows are read again."""
-    with pytest.raises(Unavailable, match=f"{ROWS} rows stay in the log and are read again .*no space left on device"):
+    with pytest.raises(Unavailable, match=f"{ROWS} rows left in the log, to be read again .*no space left on device"):
         stopping.run(stopping.fill_disk).result(20)
 
 
 def test_a_store_that_is_gone_is_not_waited_for(stopping: Stopping) -> None:
     """It says at once what is seen."""
-    with pytest.raises(Unavailable, match=f"{ROWS} rows stay in the log .*the folder is gone"):
+    with pytest.raises(Unavailable, match=f"{ROWS} rows left in the log.*the folder is gone"):
         stopping.run(stopping.move_away).result(20)
 
 

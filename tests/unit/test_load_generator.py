@@ -109,7 +109,7 @@ def test_a_plan_sends_exactly_its_rows(rows: int, workers: int, batch_rows: int)
 
 
 def test_a_run_counts_what_it_sent() -> None:
-    """Rows, bytes, refusals and retries in the figures are those of the answers."""
+    """Rows, refusals and retries in the figures are those of the answers; bytes are of what was stored."""
     bodies: list[bytes] = []
     lock = threading.Lock()
 
@@ -122,7 +122,7 @@ def test_a_run_counts_what_it_sent() -> None:
     figures = LoadRun(plan(workers=2), lambda worker: send, SystemClock(), advanced.append).run()
     assert figures.rows == 100 - len(bodies)
     assert figures.refused == figures.retries == len(bodies) == len(figures.latencies_s)
-    assert figures.bytes == sum(map(len, bodies))
+    assert 0 < figures.bytes < sum(map(len, bodies))
     assert sum(advanced) == 100
     assert figures.errors == []
 
@@ -211,12 +211,35 @@ def test_the_command_reports_and_sends_what_the_generator_gives() -> None:
     assert 0 < report["p50_ms"] <= report["p99_ms"]
 
 
+def test_refused_rows_and_their_bytes_are_in_no_rate() -> None:
+    """What is reported as rows/s and MB/s was acknowledged; the bytes of a body are shared out among its rows."""
+    run = plan(rows=30)
+    size = len(next(iter(run.batches(0))).body)
+
+    def send(body: bytes) -> Written:
+        return Written("1:0=1", refused_count=10)
+
+    figures = LoadRun(run, lambda worker: send, SystemClock(), lambda rows: None).run()
+    assert (figures.rows, figures.refused, figures.bytes) == (20, 10, size * 20 // 30)
+    figures.seconds = 2.0
+    report = figures.report()
+    assert (report["rows_per_s"], report["mb_per_s"]) == (10.0, round(figures.bytes / 2e6, 3))
+
+
+def test_one_of_each_has_no_plural(tmp_path: Path) -> None:
+    """Row, batch, retry and error are counted as one says it."""
+    result = CliRunner().invoke(cli, ["load", "--rows", "1", "--series", "1", "--output", str(tmp_path / "lines.lp")])
+    assert result.stderr.startswith("1 row written in ")
+    assert "1 batch: p50" in result.stderr
+    assert "0 rows refused, 0 retries, 0 errors" in result.stderr
+
+
 def test_a_router_that_is_away_is_exit_code_3() -> None:
     """`load` ends with the same code as `write` does for the same reason, and still prints its figures."""
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
     result = CliRunner().invoke(cli, [*SMALL, "--url", url, "--timeout", "0"])
     assert result.exit_code == 3, result.output
-    assert result.stdout.startswith("0 rows in")
+    assert result.stdout.startswith("0 rows acknowledged in")
     assert f"penstock: error: {url}: Connection refused" in result.stderr
 
 
@@ -234,4 +257,4 @@ def test_the_lines_can_go_to_a_file_instead(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert file.read_bytes().splitlines() == take(50)
     assert result.stdout == ""
-    assert "50 rows in" in result.stderr
+    assert "50 rows written in" in result.stderr

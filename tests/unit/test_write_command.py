@@ -57,6 +57,7 @@ def test_a_namespace_that_cannot_be_is_refused_by_the_name_of_the_flag(
 def test_one_row_is_not_called_rows() -> None:
     """Nor one line lines; zero and many are."""
     assert [counted(count, "row") for count in (0, 1, 2, 1000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
+    assert [counted(count, "batch", "batches") for count in (0, 1, 2)] == ["0 batches", "1 batch", "2 batches"]
     with stub_router(lambda number, body: STORED) as router:
         assert write(router, b"cpu a=1 1\n").stdout.startswith("1 row written; 1 line read\n")
 
