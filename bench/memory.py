@@ -28,6 +28,7 @@ import pyarrow as pa
 from bench._measure import median, report, spread
 from common.catalog.manifest.change import Instance
 from common.entry import Entry, decode, encode
+from common.entry.series_rows import series_rows
 from common.store.opening import open_store
 from common.values.config import IngesterConfig
 from common.values.ids import Offset, SequencerId
@@ -97,7 +98,7 @@ def buffered(encoded: list[bytes]) -> dict[str, float]:
         block = [decode(payload) for payload in encoded[start : start + BLOCK_RECORDS]]
         started_ns = process_time_ns()
         for number, entry in enumerate(block, start):
-            tree.add(BROUGHT, entry.tables["cpu"], Origins.of_one(Offset(number), number), {})
+            tree.add(BROUGHT, series_rows(entry.tables["cpu"]), Origins.of_one(Offset(number), number), {})
         spent_ns += process_time_ns() - started_ns
     del block, entry
     allocated = pa.total_allocated_bytes() - before

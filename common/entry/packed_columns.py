@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from common.entry.packed_blocks import Blocks, Numbers
-from common.entry.series import SeriesTable
+from common.entry.series import Codes, SeriesTable
+from common.entry.series_rows import SeriesRows
 from common.entry.shape import Shape
 from common.values.errors import DataCorrupt
 from common.values.schema import ARROW_TYPES, TIME_TYPE, ColumnType
@@ -20,7 +21,12 @@ Present = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.uint64]
 
 
-def batch_of(blocks: Blocks, series: SeriesTable | None = None) -> pa.RecordBatch:
+def batch_of(blocks: Blocks) -> pa.RecordBatch:
+    """As `rows_of`, in penstock's schema."""
+    return rows_of(blocks, SeriesTable(blocks.shape.tag_keys)).with_tags(blocks.shape.columns)
+
+
+def rows_of(blocks: Blocks, series: SeriesTable) -> SeriesRows:
     """The rows of all blocks in their order: at least one, under 2 GiB of strings.
 
     series: of the shape's tag keys; it learns those it does not know. Raises DataCorrupt with what does not fit.
@@ -32,10 +38,11 @@ def batch_of(blocks: Blocks, series: SeriesTable | None = None) -> pa.RecordBatc
         times = words[rows.from_start(0, 1)].view(np.int64)
         _check_times(times, rows, blocks)
         columns = words[rows.from_start(blocks.rows, len(shape.fields)) + np.arange(len(shape.fields))[:, None]]
-        tags = _tags(rows, blocks, SeriesTable(shape.tag_keys) if series is None else series)
+        numbers = _series(rows, blocks, series)
         fields = _fields(shape, columns, _present(rows, blocks), rows, blocks)
         time = pa.Array.from_buffers(TIME_TYPE, len(times), [None, pa.py_buffer(times)], 0)
-        return pa.RecordBatch.from_arrays([time, *tags, *fields], schema=shape.schema)
+        batch = pa.RecordBatch.from_arrays([time, *fields], schema=shape.fields_schema)
+        return SeriesRows.of(batch, numbers, series.series)
     except DataCorrupt as error:
         raise DataCorrupt(f"table {shape.table!r}: {error.message}") from None
 
@@ -84,10 +91,11 @@ def _present(rows: _Rows, blocks: Blocks) -> Present | None:
     return np.ascontiguousarray((bits[:, :fields] | ~flagged[:, None]).T)
 
 
-def _tags(rows: _Rows, blocks: Blocks, series: SeriesTable) -> list[pa.DictionaryArray]:
-    numbers = np.array(series.numbers(_packed_series(rows, blocks)), np.int64)
+def _series(rows: _Rows, blocks: Blocks, series: SeriesTable) -> Codes:
+    """The number of each row's."""
+    numbers = np.array(series.numbers(_packed_series(rows, blocks)), np.int32)
     if not blocks.coded.any():
-        return series.columns(numbers)
+        return numbers
     halves = np.frombuffer(blocks.data, "<u4")
     coded = blocks.coded[rows.of_block]
     at = rows.codes[rows.of_block] // 4 + rows.within
@@ -95,7 +103,8 @@ def _tags(rows: _Rows, blocks: Blocks, series: SeriesTable) -> list[pa.Dictionar
     if (codes >= blocks.series[rows.of_block]).any():
         raise DataCorrupt(f"a row has series {codes.max()} of at most {blocks.series.max()}")
     firsts = np.cumsum(blocks.series) - blocks.series
-    return series.columns(numbers[firsts[rows.of_block] + codes])
+    found: Codes = numbers[firsts[rows.of_block] + codes]
+    return found
 
 
 def _packed_series(rows: _Rows, blocks: Blocks) -> list[bytes]:

@@ -1,7 +1,8 @@
-"""The tags of packed rows as dictionary columns: each series' values are parsed once, however many rows it has."""
+"""Series: the tags of rows by number, so that a row costs one number and each series' values are parsed once."""
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,29 +10,67 @@ import pyarrow as pa
 
 from common.values.errors import DataCorrupt
 
+Codes = npt.NDArray[np.int32]
+
+NO_TAG = 0
+"""The code where a series has no such tag; else one more than the value's position."""
+
 TAG_BYTES = 100
 """What a tag without values counts: as with values, about a tenth of what it takes."""
 
-_NO_TAG = -1
-_EMPTY = pa.nulls(0, pa.utf8())
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """Series numbered from 0. Immutable.
+
+    codes: int32[series, tags], NO_TAG or one more than a position in `texts` of the tag; those may have values that no
+    series has. source: names the table that they are of, whose numbers only grow and keep their meaning; None where
+    there is none.
+    """
+
+    tag_keys: tuple[str, ...]
+    codes: Codes
+    texts: Sequence[Sequence[str]]
+    source: object | None = None
+
+    def column(self, at: int, numbers: Codes) -> pa.DictionaryArray:
+        """The values of the tag at that position, of rows with these series."""
+        return tag_column(self.codes[numbers, at], pa.array(self.texts[at], pa.utf8()))
+
+
+def tag_column(codes: Codes, values: pa.StringArray) -> pa.DictionaryArray:
+    """codes: NO_TAG, or one more than a position in `values`."""
+    present = codes != NO_TAG
+    nulls = len(codes) - int(np.count_nonzero(present))
+    bits = pa.py_buffer(np.packbits(present, bitorder="little")) if nulls else None
+    indices = np.where(present, codes - 1, 0) if nulls else codes - 1
+    array = pa.Array.from_buffers(pa.int32(), len(codes), [bits, pa.py_buffer(indices.astype(np.int32))], nulls)
+    return pa.DictionaryArray.from_arrays(array, values, safe=False)
+
+
+def distinct(codes: Codes, end: int) -> npt.NDArray[np.intp]:
+    """Those of 0..end - 1 that occur, ascending. Counting is several times faster than sorting, unless few occur."""
+    if end > 8 * len(codes):
+        return np.unique(codes).astype(np.intp)
+    return np.flatnonzero(np.bincount(codes, minlength=end))
 
 
 class SeriesTable:
     """Series of one tuple of tag keys by their packed values; numbered from 0 as they come.
 
     bytes: of the packed values, all of them, and for each tag a little. A reader of many records keeps one as long as
-    it is small. codes: names the dictionaries of all its columns, which only grow: a code keeps its meaning.
+    it is small.
     """
 
     def __init__(self, tag_keys: tuple[str, ...]) -> None:
         self._tag_keys = tag_keys
         self._numbers: dict[bytes, int] = {}
         self._all_codes = array("i")
-        self._values: list[dict[str, int]] = [{} for _ in tag_keys]
-        self._dictionaries: list[pa.StringArray] = [_EMPTY] * len(tag_keys)
-        self._matrix: npt.NDArray[np.int32] = np.empty((0, len(tag_keys)), np.int32)
+        self._codes: list[dict[str, int]] = [{} for _ in tag_keys]
+        self._texts: list[list[str]] = [[] for _ in tag_keys]
+        self._source = object()
+        self._series: Series | None = None
         self.bytes = TAG_BYTES * (1 + len(tag_keys))
-        self.codes = object()
 
     def numbers(self, series: Sequence[bytes]) -> list[int]:
         """The number of each. Raises DataCorrupt with what does not fit; the table keeps those before it."""
@@ -40,27 +79,23 @@ class SeriesTable:
             return found  # type: ignore[return-value]
         return [self._add(packed) if number is None else number for packed, number in zip(series, found, strict=True)]
 
-    def columns(self, numbers: npt.NDArray[np.integer]) -> list[pa.DictionaryArray]:
-        """The tag columns of rows whose series have these numbers. A dictionary may have values that no row has."""
-        codes = np.ascontiguousarray(self._code_rows()[numbers].T)
-        present = codes != _NO_TAG
-        nulls = (len(numbers) - present.sum(axis=1)).tolist()
-        buffer, size = pa.py_buffer(codes), 4 * len(numbers)
-        arrays = []
-        for tag in range(len(self._tag_keys)):
-            bits = pa.py_buffer(np.packbits(present[tag], bitorder="little")) if nulls[tag] else None
-            data = [bits, buffer.slice(tag * size, size)]
-            indices = pa.Array.from_buffers(pa.int32(), len(numbers), data, nulls[tag])
-            arrays.append(pa.DictionaryArray.from_arrays(indices, self._dictionary(tag), safe=False))
-        return arrays
+    @property
+    def series(self) -> Series:
+        """All so far. Their texts may grow later."""
+        if self._series is None:
+            codes = np.frombuffer(self._all_codes.tobytes(), np.int32)
+            matrix = codes.reshape(len(self._numbers), len(self._tag_keys))
+            self._series = Series(self._tag_keys, matrix, self._texts, self._source)
+        return self._series
 
     def _add(self, packed: bytes) -> int:
         number = self._numbers.get(packed)
         if number is not None:
             return number
-        for codes, value in zip(self._values, self._parse(packed), strict=True):
-            self._all_codes.append(codes.setdefault(value, len(codes)) if value else _NO_TAG)
+        for codes, texts, value in zip(self._codes, self._texts, self._parse(packed), strict=True):
+            self._all_codes.append(_code(value, codes, texts) if value else NO_TAG)
         self.bytes += len(packed)
+        self._series = None
         return self._numbers.setdefault(packed, len(self._numbers))
 
     def _parse(self, packed: bytes) -> list[str]:
@@ -77,14 +112,10 @@ class SeriesTable:
             raise DataCorrupt(f"a series of {len(packed)} bytes has tag values of {at} bytes")
         return values
 
-    def _code_rows(self) -> npt.NDArray[np.int32]:
-        if len(self._matrix) < len(self._numbers):
-            codes = np.frombuffer(self._all_codes.tobytes(), np.int32)
-            self._matrix = codes.reshape(len(self._numbers), len(self._tag_keys))
-        return self._matrix
 
-    def _dictionary(self, tag: int) -> pa.StringArray:
-        values = self._values[tag]
-        if len(self._dictionaries[tag]) < len(values):
-            self._dictionaries[tag] = pa.array(list(values), pa.utf8())
-        return self._dictionaries[tag]
+def _code(value: str, codes: dict[str, int], texts: list[str]) -> int:
+    code = codes.get(value)
+    if code is None:
+        texts.append(value)
+        code = codes[value] = len(texts)
+    return code

@@ -51,15 +51,16 @@ _CODES = {column: code for code, column in _TYPES.items()}
 class Shape:
     """Parsed and checked. Equal only to itself: what is remembered for a shape is found without a look at its columns.
 
-    columns: tags and fields. strings, booleans: the positions of such fields. Bytes of one row in a block: row_bytes,
-    time and values; presence_bytes. decoded_row_bytes: what it takes once it is decoded, beside texts.
+    columns: tags and fields. fields_schema: of `time` and fields. strings, booleans: the positions of such fields.
+    Bytes of one row in a block: row_bytes, time and values; presence_bytes. decoded_row_bytes: what it takes once it is
+    decoded, beside texts.
     """
 
     table: str
     tag_keys: tuple[str, ...]
     fields: Fields
     columns: Columns
-    schema: pa.Schema
+    fields_schema: pa.Schema
     fingerprint: int
     strings: npt.NDArray[np.intp]
     booleans: npt.NDArray[np.intp]
@@ -148,7 +149,7 @@ def _shape(table: str, tag_keys: tuple[str, ...], fields: Fields) -> Shape:
         tag_keys,
         fields,
         columns,
-        schema.arrow_schema(columns),
+        schema.arrow_schema(dict(fields)),
         schema.fingerprint(columns),
         np.flatnonzero([column is ColumnType.STRING for column in kinds]),
         np.flatnonzero([column is ColumnType.BOOLEAN for column in kinds]),

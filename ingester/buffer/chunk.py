@@ -1,7 +1,7 @@
 """A chunk: rows of one partition that arrived together, with their offsets and arrival times. Immutable.
 
-The rows of one record, or of several small ones that arrived close together, in order of offsets. Tag columns hold
-int32 codes of dictionaries that all chunks of a piece share (piece.py) instead of strings.
+The rows of one record, or of several small ones that arrived close together, in order of offsets. Their tags are
+numbers of series that all chunks of a piece share (piece.py).
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from common.entry.series import Codes
+from common.entry.series_rows import SeriesRows
 from common.values.ids import Offset
 from common.values.schema import ColumnType, times_ns
 from ingester.buffer.origins import Origins, records_left
@@ -23,13 +25,15 @@ beside them. Keeps many tiny chunks from looking free."""
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """batch: `time` and columns, tags as codes; rows by offset, then as the record had them.
+    """batch: `time` and fields; rows by offset, then as the record had them. series: int32[rows].
 
-    columns: types by name. record_offsets, record_rows: int64, each record's offset and its first row here.
+    columns: types by name, of tags and fields. record_offsets, record_rows: int64, each record's offset and its first
+    row here.
     Arrivals: append times by the log's clock, of the first and the last record.
     """
 
     batch: pa.RecordBatch
+    series: Codes
     columns: dict[str, ColumnType]
     record_offsets: npt.NDArray[np.int64]
     record_rows: npt.NDArray[np.int64]
@@ -47,8 +51,7 @@ class Chunk:
     @property
     def data_bytes(self) -> int:
         """Of the buffers alone."""
-        columns: int = self.batch.num_columns
-        return self.bytes - OVERHEAD_BYTES - COLUMN_OVERHEAD_BYTES * columns
+        return self.bytes - _overhead_bytes(self.batch)
 
     @property
     def first_offset(self) -> Offset:
@@ -59,11 +62,12 @@ class Chunk:
         return Offset(int(self.record_offsets[-1]))
 
 
-def chunk_of(batch: pa.RecordBatch, columns: dict[str, ColumnType], origins: Origins) -> Chunk:
-    """The rows that one or several records brought to a partition."""
-    times = times_ns(batch)
+def chunk_of(rows: SeriesRows, series: Codes, columns: dict[str, ColumnType], origins: Origins) -> Chunk:
+    """The rows that one or several records brought to a partition. series: their numbers in its piece."""
+    times = times_ns(rows.batch)
     return Chunk(
-        batch=batch,
+        batch=rows.batch,
+        series=series,
         columns=columns,
         record_offsets=origins.offsets,
         record_rows=origins.first_rows,
@@ -71,7 +75,7 @@ def chunk_of(batch: pa.RecordBatch, columns: dict[str, ColumnType], origins: Ori
         last_arrival_ns=int(origins.arrivals_ns[-1]),
         time_ns_min=int(times.min()),
         time_ns_max=int(times.max()),
-        bytes=_held_bytes(batch),
+        bytes=rows.bytes + _overhead_bytes(rows.batch),
     )
 
 
@@ -84,8 +88,10 @@ def merged(chunks: Sequence[Chunk]) -> Chunk:
     columns: dict[str, ColumnType] = {}
     for chunk in chunks:
         columns.update(chunk.columns)
+    series = np.concatenate([chunk.series for chunk in chunks])
     return Chunk(
         batch=batch,
+        series=series,
         columns=columns,
         record_offsets=np.concatenate([chunk.record_offsets for chunk in chunks]),
         record_rows=np.concatenate([chunk.record_rows + start for chunk, start in zip(chunks, starts, strict=True)]),
@@ -93,7 +99,7 @@ def merged(chunks: Sequence[Chunk]) -> Chunk:
         last_arrival_ns=chunks[-1].last_arrival_ns,
         time_ns_min=min(chunk.time_ns_min for chunk in chunks),
         time_ns_max=max(chunk.time_ns_max for chunk in chunks),
-        bytes=_held_bytes(batch),
+        bytes=batch.nbytes + series.nbytes + _overhead_bytes(batch),
     )
 
 
@@ -115,8 +121,10 @@ def _only(chunk: Chunk, wanted: npt.NDArray[np.bool_]) -> Chunk:
     batch = chunk.batch.filter(pa.array(wanted))
     left, first_rows = records_left(chunk.record_rows, wanted)
     times = times_ns(batch)
+    series = chunk.series[wanted]
     return Chunk(
         batch=batch,
+        series=series,
         columns=chunk.columns,
         record_offsets=chunk.record_offsets[left],
         record_rows=first_rows,
@@ -124,10 +132,10 @@ def _only(chunk: Chunk, wanted: npt.NDArray[np.bool_]) -> Chunk:
         last_arrival_ns=chunk.last_arrival_ns,
         time_ns_min=int(times.min()),
         time_ns_max=int(times.max()),
-        bytes=_held_bytes(batch),
+        bytes=batch.nbytes + series.nbytes + _overhead_bytes(batch),
     )
 
 
-def _held_bytes(batch: pa.RecordBatch) -> int:
-    held: int = batch.nbytes + OVERHEAD_BYTES + COLUMN_OVERHEAD_BYTES * batch.num_columns
-    return held
+def _overhead_bytes(batch: pa.RecordBatch) -> int:
+    columns: int = batch.num_columns
+    return OVERHEAD_BYTES + COLUMN_OVERHEAD_BYTES * columns

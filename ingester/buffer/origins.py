@@ -31,14 +31,12 @@ def records_left(first_rows: Numbers, wanted: npt.NDArray[np.bool_]) -> tuple[np
 class Origins:
     """Of K records, in order of offsets: int64[K] each; every record has at least one row.
 
-    first_rows: where a record's rows begin. arrivals_ns: by the lifecycle's clock, never falling. codes: names the
-    dictionaries of the batch's tags where they are those of other batches, too, and only grow; else None.
+    first_rows: where a record's rows begin. arrivals_ns: by the lifecycle's clock, never falling.
     """
 
     offsets: Numbers
     first_rows: Numbers
     arrivals_ns: Numbers
-    codes: object | None = None
 
     @classmethod
     def of_one(cls, offset: Offset, arrival_ns: int) -> "Origins":
@@ -51,7 +49,7 @@ class Origins:
     def only(self, wanted: npt.NDArray[np.bool_]) -> "Origins":
         """Of the rows where `wanted` is true: records without any are left out."""
         left, first_rows = records_left(self.first_rows, wanted)
-        return Origins(self.offsets[left], first_rows, self.arrivals_ns[left], self.codes)
+        return Origins(self.offsets[left], first_rows, self.arrivals_ns[left])
 
     def spans(self, rows: int, span_ns: int) -> Iterator[tuple[int, int, "Origins"]]:
         """Parts whose records arrived within `span_ns`: first row, end, and their origins counted from that row."""

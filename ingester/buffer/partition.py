@@ -1,9 +1,8 @@
 """A partition in memory: rows that are in no job yet, and those that running persist jobs hold until committed."""
 
-import pyarrow as pa
-
 from common.catalog.manifest.frontier import TIME_END
 from common.catalog.partition_key import PartitionKey
+from common.entry.series_rows import SeriesRows
 from common.values.ids import Offset
 from common.values.schema import Columns
 from ingester.buffer.chunk import Chunk
@@ -15,7 +14,7 @@ from ingester.buffer.waiting import MERGE_ARRIVAL_NS_MAX, Waiting
 class Partition:
     """Mutable, owned by the core. Rows come in order of offsets.
 
-    A cut has the dictionaries so far: rows that come later, and those that stay, begin new ones.
+    A cut has the series so far: rows that come later, and those that stay, begin new ones.
     """
 
     def __init__(self, key: PartitionKey, merge_arrival_ns_max: int = MERGE_ARRIVAL_NS_MAX) -> None:
@@ -41,13 +40,13 @@ class Partition:
 
     @property
     def waiting_bytes(self) -> int:
-        """What is freed once a job of all rows that are in none yet is committed: chunks and dictionaries."""
+        """What is freed once a job of all rows that are in none yet is committed: chunks and series."""
         return self._waiting.bytes
 
-    def add(self, batch: pa.RecordBatch, columns: Columns, origins: Origins) -> int:
+    def add(self, rows: SeriesRows, columns: Columns, origins: Origins) -> int:
         """Add rows of one or several records; returns by how many bytes the partition grew (merging may shrink it)."""
         before = self.bytes
-        self._waiting.add(batch, columns, origins)
+        self._waiting.add(rows, columns, origins)
         return self.bytes - before
 
     def cut(self, job: int, until_ns: int = TIME_END) -> PartitionView:

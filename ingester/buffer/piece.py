@@ -1,6 +1,6 @@
-"""What a query or a persist job sees of a partition: pieces, each of chunks that share their dictionaries."""
+"""What a query or a persist job sees of a partition: pieces, each of chunks that share their series."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,19 +9,19 @@ from common.catalog.partition_key import PartitionKey
 from common.values.ids import Offset
 from common.values.schema import TIME, ColumnType, arrow_schema
 from ingester.buffer.chunk import Chunk
-from ingester.buffer.dictionary import TagDictionary
+from ingester.buffer.series import PieceSeries
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Chunks by offset, and for each tag the dictionary that their codes belong to. Immutable.
+    """Chunks by offset, and the series that their numbers belong to, which may get more. Else immutable.
 
-    The rows of one persist job are a piece, and so are the rows that are in no job yet. Each has dictionaries of its
-    own, so that memory for tag values that no longer come is freed with the job.
+    The rows of one persist job are a piece, and so are the rows that are in no job yet. Each has series of its own, so
+    that memory for tag values that no longer come is freed with the job.
     """
 
     chunks: tuple[Chunk, ...]
-    dictionaries: Mapping[str, TagDictionary]
+    series: PieceSeries
 
     @property
     def rows(self) -> int:
@@ -29,8 +29,8 @@ class Piece:
 
     @property
     def bytes(self) -> int:
-        """Of the chunks and, once, of the dictionaries."""
-        return sum(chunk.bytes for chunk in self.chunks) + dictionary_bytes(self.dictionaries)
+        """Of the chunks and, once, of the series."""
+        return sum(chunk.bytes for chunk in self.chunks) + self.series.held_bytes
 
     @property
     def first_offset(self) -> Offset:
@@ -65,7 +65,7 @@ class PartitionView:
 
     def tag_values(self, tag: str) -> int:
         """How many values `tag` has here; a value that occurs in several pieces counts in each."""
-        return sum(len(piece.dictionaries[tag]) for piece in self.pieces if tag in piece.dictionaries)
+        return sum(len(piece.series.tags[tag]) for piece in self.pieces if tag in piece.series.tags)
 
 
 def least_offset(chunks: Iterable[Chunk]) -> Offset:
@@ -73,15 +73,11 @@ def least_offset(chunks: Iterable[Chunk]) -> Offset:
     return min(chunk.first_offset for chunk in chunks)
 
 
-def dictionary_bytes(dictionaries: Mapping[str, TagDictionary]) -> int:
-    return sum(tag.held_bytes for tag in dictionaries.values())
-
-
-def with_values(chunk: Chunk, dictionaries: Mapping[str, TagDictionary]) -> pa.RecordBatch:
-    """The rows in penstock's schema: tags are dictionary arrays instead of codes."""
+def with_values(chunk: Chunk, series: PieceSeries) -> pa.RecordBatch:
+    """The rows in penstock's schema: tags are dictionary arrays instead of numbers of series."""
     schema = arrow_schema(chunk.columns)
     arrays = [
-        pa.DictionaryArray.from_arrays(chunk.batch.column(field.name), dictionaries[field.name].array())
+        series.column(field.name, chunk.series)
         if field.name != TIME and chunk.columns[field.name] is ColumnType.TAG
         else chunk.batch.column(field.name)
         for field in schema

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from common.catalog.manifest.frontier import Frontier
 from common.catalog.partition_key import PartitionKey
+from common.entry.series_rows import SeriesRows
 from common.values.ids import Offset
 from common.values.schema import DAY_NS, Columns, TableId, times_ns
 from ingester.buffer.first_offsets import FirstOffsets
@@ -36,20 +36,20 @@ class BufferTree:
         return iter(self.partitions.values())
 
     def add(
-        self, rows: TableColumns, batch: pa.RecordBatch, origins: Origins, frontiers: Mapping[PartitionKey, Frontier]
+        self, brought: TableColumns, rows: SeriesRows, origins: Origins, frontiers: Mapping[PartitionKey, Frontier]
     ) -> tuple[int, set[PartitionKey]]:
-        """Add the rows of `batch`, which one or several records brought to a table, that its frontiers do not cover.
+        """Add the rows, which one or several records brought to a table, that its frontiers do not cover.
 
         Records come in order of offsets for each table. Returns how many rows the frontiers cover, durable already, and
         the partitions touched. A column has one type in all batches of a table; the caller made sure.
         """
         durable = 0
         touched = set()
-        for key, whole, of_day in _by_day(rows.table, batch, origins):
+        for key, whole, of_day in _by_day(brought.table, rows, origins):
             left, here = _not_covered(whole, of_day, frontiers.get(key))
-            durable += whole.num_rows - left.num_rows
-            if left.num_rows:
-                self._put(key, left, rows.columns, here)
+            durable += whole.count - left.count
+            if left.count:
+                self._put(key, left, brought.columns, here)
                 touched.add(key)
         return durable, touched
 
@@ -82,40 +82,39 @@ class BufferTree:
         found = self._first_offsets.least(without_jobs)
         return None if found is None else Offset(found)
 
-    def _put(self, key: PartitionKey, batch: pa.RecordBatch, columns: Columns, origins: Origins) -> None:
+    def _put(self, key: PartitionKey, rows: SeriesRows, columns: Columns, origins: Origins) -> None:
         partition = self.partitions.get(key)
         if partition is None:
             partition = self.partitions[key] = Partition(key, self._merge_arrival_ns_max)
         if not partition.chunks:
             self._first_offsets.put(key, int(origins.offsets[0]))
-        grown = partition.add(batch, columns, origins)
+        grown = partition.add(rows, columns, origins)
         self.bytes += grown
         self.waiting_bytes += grown
-        self.rows += batch.num_rows
+        self.rows += rows.count
 
 
-Part = tuple[pa.RecordBatch, Origins]
+Part = tuple[SeriesRows, Origins]
 
 
-def _by_day(
-    table: TableId, batch: pa.RecordBatch, origins: Origins
-) -> Iterator[tuple[PartitionKey, pa.RecordBatch, Origins]]:
+def _by_day(table: TableId, rows: SeriesRows, origins: Origins) -> Iterator[tuple[PartitionKey, SeriesRows, Origins]]:
     """The rows of each UTC day, in their order."""
-    days = times_ns(batch) // DAY_NS
-    first = int(days[0])
-    if (days == first).all():
-        yield PartitionKey(table.namespace, table.table, first), batch, origins
+    times = times_ns(rows.batch)
+    first, last = int(times.min()) // DAY_NS, int(times.max()) // DAY_NS
+    if first == last:
+        yield PartitionKey(table.namespace, table.table, first), rows, origins
         return
+    days = times // DAY_NS
     for day in np.unique(days):
-        yield PartitionKey(table.namespace, table.table, int(day)), *_only(batch, origins, days == day)
+        yield PartitionKey(table.namespace, table.table, int(day)), *_only(rows, origins, days == day)
 
 
-def _not_covered(batch: pa.RecordBatch, origins: Origins, frontier: Frontier | None) -> Part:
+def _not_covered(rows: SeriesRows, origins: Origins, frontier: Frontier | None) -> Part:
     if not frontier or origins.offsets[0] > frontier.corners[-1][0]:
-        return batch, origins
-    covered = frontier.covered(origins.of_rows(batch.num_rows), times_ns(batch))
-    return _only(batch, origins, ~covered) if covered.any() else (batch, origins)
+        return rows, origins
+    covered = frontier.covered(origins.of_rows(rows.count), times_ns(rows.batch))
+    return _only(rows, origins, ~covered) if covered.any() else (rows, origins)
 
 
-def _only(batch: pa.RecordBatch, origins: Origins, wanted: npt.NDArray[np.bool_]) -> Part:
-    return batch.take(pa.array(np.flatnonzero(wanted))), origins.only(wanted)
+def _only(rows: SeriesRows, origins: Origins, wanted: npt.NDArray[np.bool_]) -> Part:
+    return rows.take(np.flatnonzero(wanted)), origins.only(wanted)

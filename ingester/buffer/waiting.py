@@ -1,4 +1,4 @@
-"""The rows of a partition that are in no persist job yet: chunks that merge as they come, and their dictionaries.
+"""The rows of a partition that are in no persist job yet: chunks that merge as they come, and their series.
 
 Small chunks that arrive close together form a group. Within the open group (the last one) each MERGE_COUNT new chunks
 become one, together with the older ones that are not large against what follows them, so that a row is copied
@@ -6,17 +6,15 @@ O(log rows) times and O(log rows) chunks are left, in any order of large and sma
 and becomes one chunk, when the next record is too late or too large for it.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-import pyarrow as pa
-
+from common.entry.series_rows import SeriesRows
 from common.values.ids import Offset
-from common.values.schema import Columns, ColumnType
+from common.values.schema import Columns
 from ingester.buffer.chunk import Chunk, chunk_of, merged, split
-from ingester.buffer.dictionary import TagDictionary
 from ingester.buffer.origins import Origins
-from ingester.buffer.piece import Piece, dictionary_bytes, least_offset, with_values
+from ingester.buffer.piece import Piece, least_offset
+from ingester.buffer.series import PieceSeries
 
 MERGE_COUNT = 16
 """So many new chunks are merged at once: merging at each record would cost more than the record itself."""
@@ -36,13 +34,13 @@ MERGE_ARRIVAL_NS_MAX = 30 * 1_000_000_000
 
 
 class Waiting:
-    """Mutable; chunks by offset. bytes: of the chunks and the dictionaries."""
+    """Mutable; chunks by offset. bytes: of the chunks and the series."""
 
     def __init__(self, merge_arrival_ns_max: int = MERGE_ARRIVAL_NS_MAX) -> None:
         self.chunks: list[Chunk] = []
         self.rows = 0
         self._chunk_bytes = 0
-        self._dictionaries: dict[str, TagDictionary] = {}
+        self._series = PieceSeries()
         self._merge_arrival_ns_max = merge_arrival_ns_max
         self._group_start = 0
         self._group_rows = 0
@@ -51,47 +49,33 @@ class Waiting:
 
     @property
     def bytes(self) -> int:
-        return self._chunk_bytes + dictionary_bytes(self._dictionaries)
+        return self._chunk_bytes + self._series.held_bytes
 
     @property
     def first_offset(self) -> Offset:
         return least_offset(self.chunks)
 
     def piece(self) -> Piece:
-        return Piece(tuple(self.chunks), dict(self._dictionaries))
+        return Piece(tuple(self.chunks), self._series)
 
-    def add(self, batch: pa.RecordBatch, columns: Columns, origins: Origins) -> None:
+    def add(self, rows: SeriesRows, columns: Columns, origins: Origins) -> None:
         """Add rows of one or several records; those that arrived too far apart for a chunk get one each."""
-        coded = self._coded(batch, columns, origins.codes)
-        for first, end, part in origins.spans(batch.num_rows, self._merge_arrival_ns_max):
-            self._append(chunk_of(coded.slice(first, end - first), dict(columns), part))
+        series = self._series.encode(rows)
+        for first, end, part in origins.spans(rows.count, self._merge_arrival_ns_max):
+            self._append(chunk_of(rows.slice(first, end), series[first:end], dict(columns), part))
 
     def split(self, until_ns: int) -> tuple[Piece, "Waiting"]:
-        """The rows with time <= until_ns with the dictionaries of all, and the others with their own."""
+        """The rows with time <= until_ns with the series of all, and the others with their own."""
         parts = [split(chunk, until_ns) for chunk in self.chunks]
         later = Waiting(self._merge_arrival_ns_max)
         for _, rest in parts:
             if rest is not None:
-                later._append(later._recoded(rest, self._dictionaries))
-        return Piece(tuple(early for early, _ in parts if early is not None), self._dictionaries), later
+                later._append(later._recoded(rest, self._series))
+        return Piece(tuple(early for early, _ in parts if early is not None), self._series), later
 
-    def _recoded(self, chunk: Chunk, dictionaries: Mapping[str, TagDictionary]) -> Chunk:
-        """The chunk, whose codes belong to `dictionaries`, with codes of these ones."""
-        return replace(chunk, batch=self._coded(with_values(chunk, dictionaries), chunk.columns))
-
-    def _coded(self, batch: pa.RecordBatch, columns: Columns, codes: object | None = None) -> pa.RecordBatch:
-        names = batch.schema.names
-        arrays = [
-            self._dictionary(name).encode(values, codes) if columns.get(name) is ColumnType.TAG else values
-            for name, values in zip(names, batch.columns, strict=True)
-        ]
-        return pa.RecordBatch.from_arrays(arrays, names)
-
-    def _dictionary(self, tag: str) -> TagDictionary:
-        found = self._dictionaries.get(tag)
-        if found is None:
-            found = self._dictionaries[tag] = TagDictionary()
-        return found
+    def _recoded(self, chunk: Chunk, series: PieceSeries) -> Chunk:
+        """The chunk, whose numbers belong to `series`, with numbers of these ones."""
+        return replace(chunk, series=self._series.encode(SeriesRows.of(chunk.batch, chunk.series, series.series())))
 
     def _append(self, chunk: Chunk) -> None:
         is_large = MERGE_COUNT * chunk.rows > MERGE_ROWS_MAX or MERGE_COUNT * chunk.data_bytes > MERGE_BYTES_MAX

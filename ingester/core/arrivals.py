@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from common.entry import Entry
-from common.values.schema import TableId, arrow_schema, union
+from common.entry.series_rows import SeriesRows, series_rows
+from common.values.schema import TableId, union
 from ingester.buffer.origins import Origins, TableColumns, records_left
 from ingester.core.events import Polled
 from ingester.following.joining import JoinedRows
 
-Addition = tuple[TableColumns, pa.RecordBatch, Origins]
+Addition = tuple[TableColumns, SeriesRows, Origins]
 
 
 class Arrivals:
@@ -45,7 +45,7 @@ class Arrivals:
             kept = joined if is_applied[joined.records].all() else self._only(joined, is_applied)
             if kept is not None:
                 at = kept.records
-                yield kept.brought, kept.batch, Origins(offsets[at], kept.first_rows, arrivals_ns[at], kept.codes)
+                yield kept.brought, kept.rows, Origins(offsets[at], kept.first_rows, arrivals_ns[at])
 
     def _alone(self) -> Iterator[JoinedRows]:
         """The batches of records that were decoded alone."""
@@ -53,7 +53,7 @@ class Arrivals:
             content = self._polled.records[position].content
             if isinstance(content, Entry):
                 for brought, batch in zip(tables, content.tables.values(), strict=True):
-                    yield JoinedRows(brought, batch, np.array([position]), np.zeros(1, np.int64))
+                    yield JoinedRows(brought, series_rows(batch), np.array([position]), np.zeros(1, np.int64))
 
     def _only(self, joined: JoinedRows, is_applied: npt.NDArray[np.bool_]) -> JoinedRows | None:
         """Without the rows of records that are not applied, and without the columns that only those brought."""
@@ -62,8 +62,8 @@ class Arrivals:
         if not left.any():
             return None
         brought = self._brought(joined.brought.table, joined.records[left])
-        batch = joined.batch.filter(pa.array(wanted)).select(arrow_schema(brought.columns).names)
-        return JoinedRows(brought, batch, joined.records[left], first_rows, joined.codes)
+        rows = joined.rows.only_fields(brought.columns).take(np.flatnonzero(wanted))
+        return JoinedRows(brought, rows, joined.records[left], first_rows)
 
     def _brought(self, table: TableId, records: npt.NDArray[np.int64]) -> TableColumns:
         found = [each for record in records for each in self._polled.records[record].tables if each.table == table]

@@ -13,8 +13,9 @@ import pyarrow as pa
 from common import entry as codec
 from common.entry.decoding import Packed, open_entry
 from common.entry.packed_blocks import Blocks, find_tables
-from common.entry.packed_columns import batch_of
+from common.entry.packed_columns import rows_of
 from common.entry.series import SeriesTable
+from common.entry.series_rows import SeriesRows, series_rows
 from common.entry.shape import Shape
 from common.entry.values import Entry
 from common.values.errors import DataCorrupt
@@ -39,18 +40,17 @@ class JoinedRows:
     """Rows of one table that several records of a poll brought, in the order of the records, K of them.
 
     records, first_rows: int64[K], the positions of the records in the poll, ascending, and where their rows begin.
-    The records of two of one table do not lie between each other. codes: as in Origins.
+    The records of two of one table do not lie between each other.
     """
 
     brought: TableColumns
-    batch: pa.RecordBatch
+    rows: SeriesRows
     records: Numbers
     first_rows: Numbers
-    codes: object | None = None
 
     def record_of_rows(self) -> Numbers:
         """The position of each row's record."""
-        return np.repeat(self.records, np.diff(self.first_rows, append=self.batch.num_rows))
+        return np.repeat(self.records, np.diff(self.first_rows, append=self.rows.count))
 
 
 class Known:
@@ -255,7 +255,7 @@ class _Run:
     def _batch(self, brought: TableColumns, blocks: Blocks) -> JoinedRows:
         series = self._known.series(blocks.shape.tag_keys)
         first_rows = np.cumsum(blocks.rows) - blocks.rows
-        return JoinedRows(brought, batch_of(blocks, series), self._records(blocks), first_rows, series.codes)
+        return JoinedRows(brought, rows_of(blocks, series), self._records(blocks), first_rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -280,7 +280,7 @@ def _corrupt_entries(blocks: Blocks) -> list[int]:
     corrupt = []
     for one in _each(blocks):
         try:
-            batch_of(one)
+            rows_of(one, SeriesTable(one.shape.tag_keys))
         except DataCorrupt:
             corrupt.append(int(one.entries[0]))
     return corrupt
@@ -289,10 +289,11 @@ def _corrupt_entries(blocks: Blocks) -> list[int]:
 def _united(brought: TableColumns, parts: Sequence[JoinedRows]) -> JoinedRows:
     """The rows of batches with other columns each, in the order of their records."""
     schema = arrow_schema(brought.columns)
-    table = pa.concat_tables([pa.Table.from_batches([part.batch]) for part in parts], promote_options="default")
+    batches = [part.rows.with_tags(part.brought.columns) for part in parts]
+    table = pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default")
     records = np.concatenate([part.record_of_rows() for part in parts])
     order = np.argsort(records, kind="stable")
     table = table.combine_chunks().take(pa.array(order)).combine_chunks()
     batch = pa.RecordBatch.from_arrays([table.column(name).chunk(0) for name in schema.names], schema=schema)
     of_record, first_rows = np.unique(records[order], return_index=True)
-    return JoinedRows(brought, batch, of_record, first_rows)
+    return JoinedRows(brought, series_rows(batch), of_record, first_rows)

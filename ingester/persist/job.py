@@ -69,7 +69,7 @@ class PersistResult:
 
 def view_batches(view: PartitionView) -> list[pa.RecordBatch]:
     """The rows of a view in penstock's schema, a batch for each chunk, oldest first; each has its chunk's columns."""
-    return [with_values(chunk, piece.dictionaries) for piece in view.pieces for chunk in piece.chunks]
+    return [with_values(chunk, piece.series) for piece in view.pieces for chunk in piece.chunks]
 
 
 def persist(job: PersistJob, store: ObjectStore) -> PersistResult:

@@ -10,6 +10,7 @@ from common import entry as codec
 from common.catalog.manifest.frontier import Frontier
 from common.catalog.partition_key import PartitionKey
 from common.entry import Entry
+from common.entry.series_rows import series_rows
 from common.values.ids import Offset
 from common.values.schema import ARROW_TYPES, TIME, TIME_TYPE, ColumnType, TableId, arrow_schema
 from ingester.buffer.origins import Origins, TableColumns
@@ -80,7 +81,7 @@ def add_rows(
 ) -> int:
     """Add the rows of one record to a buffer tree; returns how many were durable."""
     brought = TableColumns(TableId(NAMESPACE, table), columns(rows))
-    return tree.add(brought, batch(rows), Origins.of_one(Offset(offset), arrival_ns), frontiers or {})[0]
+    return tree.add(brought, series_rows(batch(rows)), Origins.of_one(Offset(offset), arrival_ns), frontiers or {})[0]
 
 
 def rows_of(table: pa.Table | pa.RecordBatch) -> list[Row]:

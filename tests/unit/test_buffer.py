@@ -5,8 +5,10 @@ import random
 import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -14,14 +16,17 @@ from hypothesis import strategies as st
 
 from common.catalog.manifest.frontier import TIME_END, Frontier
 from common.catalog.partition_key import PartitionKey
+from common.entry import tag_values
+from common.entry.series import Series, SeriesTable
+from common.entry.series_rows import SeriesRows, series_rows
 from common.values.ids import Offset
-from common.values.schema import DAY_NS
+from common.values.schema import DAY_NS, TIME_TYPE, ColumnType, arrow_schema
 from ingester.buffer import waiting
 from ingester.buffer.chunk import Chunk, merged
-from ingester.buffer.dictionary import TagDictionary
 from ingester.buffer.origins import Origins
 from ingester.buffer.partition import Partition
 from ingester.buffer.piece import PartitionView
+from ingester.buffer.series import PieceSeries
 from ingester.buffer.tree import BufferTree
 from ingester.buffer.waiting import MERGE_COUNT, MERGE_RATIO, MERGE_ROWS_MAX
 from ingester.persist.job import view_batches
@@ -31,7 +36,7 @@ KEY = PartitionKey(NAMESPACE, "cpu", DAY0_NS // DAY_NS)
 
 
 def put(partition: Partition, rows: list[Row], offset: int, arrival_ns: int = 0) -> None:
-    partition.add(batch(rows), columns(rows), Origins.of_one(Offset(offset), arrival_ns))
+    partition.add(series_rows(batch(rows)), columns(rows), Origins.of_one(Offset(offset), arrival_ns))
 
 
 def rows_in(view: PartitionView) -> list[Row]:
@@ -154,7 +159,7 @@ def test_long_strings_are_never_merged_beyond_what_one_array_holds() -> None:
     rows = [row(DAY0_NS, "a", v="x" * 65_536)] * 3200
     record = batch(rows)  # of 200 MiB, which all the chunks share
     for offset in range(MERGE_COUNT):
-        partition.add(record, columns(rows), Origins.of_one(Offset(offset), 0))
+        partition.add(series_rows(record), columns(rows), Origins.of_one(Offset(offset), 0))
     assert sum(chunk.batch.num_rows for chunk in partition.chunks) == MERGE_COUNT * len(rows) == partition.rows
 
 
@@ -206,14 +211,14 @@ def test_an_earlier_view_reads_with_the_dictionaries_of_later() -> None:
     done.set()
     thread.join()
     assert not errors
-    assert len(partition.view().pieces[0].dictionaries["host"]) == 300
+    assert len(partition.view().pieces[0].series.tags["host"]) == 300
 
 
 def test_a_record_brings_only_the_values_its_rows_use() -> None:
     """Rows of many days share a record's dictionary; each day's partition learns only its own values."""
     tree = BufferTree()
     add(tree, 0, {"cpu": [row(DAY0_NS + day * DAY_NS, f"host-{day}", v=1.0) for day in range(50)]})
-    assert {len(partition.view().pieces[0].dictionaries["host"]) for partition in tree} == {1}
+    assert {len(partition.view().pieces[0].series.tags["host"]) for partition in tree} == {1}
 
 
 def test_a_large_dictionary_with_few_used_values_costs_little() -> None:
@@ -221,36 +226,71 @@ def test_a_large_dictionary_with_few_used_values_costs_little() -> None:
     for used in (1, 40, 1000):
         values = [f"host-{n}" for n in range(1000)]
         codes = pa.array([n % used for n in range(1000)] + [None], pa.int32())
-        tag = TagDictionary()
-        found = tag.encode(pa.DictionaryArray.from_arrays(codes, pa.array(values)))
-        assert tag.array().to_pylist() == values[:used]
-        assert found.to_pylist() == codes.to_pylist()
+        hosts = pa.DictionaryArray.from_arrays(codes, pa.array(values))
+        series = PieceSeries()
+        found = series.encode(series_rows(with_hosts(hosts)))
+        assert sorted(series.tags["host"].array().to_pylist()) == sorted(values[:used])
+        assert series.column("host", found).to_pylist() == hosts.to_pylist()
 
 
-def test_codes_of_a_dictionary_that_only_grows_are_remembered() -> None:
-    """The same source again costs no look at its values, grown or as it was before; another source has other codes."""
-    tag, source = TagDictionary(), object()
+def with_hosts(hosts: pa.DictionaryArray) -> pa.RecordBatch:
+    schema = arrow_schema({"host": ColumnType.TAG})
+    return pa.RecordBatch.from_arrays([pa.array([DAY0_NS] * len(hosts), TIME_TYPE), hosts], schema=schema)
 
-    def encoded(values: list[str], codes: list[int], source: object) -> list[str]:
-        column = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(values, pa.utf8()))
-        return [tag.array()[code].as_py() for code in tag.encode(column, source).to_pylist()]
 
-    held = tag.held_bytes
+def of_source(hosts: list[str], numbers: list[int], source: object) -> SeriesRows:
+    """Rows whose series have the only tag `host`. hosts: of each series."""
+    batch = pa.RecordBatch.from_arrays([pa.array([DAY0_NS] * len(numbers), TIME_TYPE)], ["time"])
+    codes = np.arange(1, 1 + len(hosts), dtype=np.int32)[:, None]
+    return SeriesRows.of(batch, np.array(numbers, np.int32), Series(("host",), codes, [hosts], source))
+
+
+def test_numbers_of_a_source_that_only_grows_are_remembered() -> None:
+    """The same source again costs no look at its values, grown or as it was before; another has other numbers."""
+    series, source = PieceSeries(), object()
+
+    def encoded(hosts: list[str], numbers: list[int], source: object) -> list[str]:
+        found: list[str] = series.column("host", series.encode(of_source(hosts, numbers, source))).to_pylist()
+        return found
+
     assert encoded(["a", "b"], [1, 1], source) == ["b", "b"]
-    assert len(tag) == 1
+    assert len(series) == 1
     assert encoded(["a", "b", "c"], [2, 0, 1], source) == ["c", "a", "b"]
-    assert encoded(["a", "b"], [0, 1], source) == ["a", "b"]
+    held = series.held_bytes
+    assert encoded(["a", "not looked at"], [0, 1], source) == ["a", "b"]
     assert encoded(["c", "a", "d"], [0, 1, 2], object()) == ["c", "a", "d"]
-    assert len(tag) == 4
-    assert tag.held_bytes > held + 3 * 4
+    assert (len(series), len(series.tags["host"])) == (4, 4)
+    assert series.held_bytes > held
 
 
 def test_one_row_does_not_cost_what_all_hosts_cost() -> None:
-    """A row of each of many days: none remembers what all the codes of a large dictionary mean."""
-    hosts, source, tag = pa.array([f"host-{n}" for n in range(1000)]), object(), TagDictionary()
-    tag.encode(pa.DictionaryArray.from_arrays(pa.array([7], pa.int32()), hosts), source)
-    assert tag.array().to_pylist() == ["host-7"]
-    assert tag.held_bytes < 1000
+    """A row of each of many days: none remembers what all the numbers of a large source mean."""
+    one, series = PieceSeries(), PieceSeries()
+    one.encode(of_source(["host-7"], [0], object()))
+    series.encode(of_source([f"host-{n}" for n in range(1000)], [7], object()))
+    assert series.tags["host"].array().to_pylist() == ["host-7"]
+    assert series.held_bytes <= one.held_bytes
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=1, max_size=40), st.data())
+def test_a_series_has_one_number_however_it_comes(tags: list[dict[str, str]], data: st.DataObject) -> None:
+    """With other keys beside it that are absent, before or after another tag was first seen, with or without source."""
+    series, sources = PieceSeries(), {keys: SeriesTable(keys) for keys in [("a", "b", "c"), ("b",), ("c",), ()]}
+    numbers: dict[tuple[tuple[str, str], ...], int] = {}
+    for each in tags:
+        known = [keys for keys in sources if each.keys() <= set(keys)]
+        keys = data.draw(st.sampled_from([None, *known]))
+        if keys is None:
+            rows = series_rows(batch([Row(DAY0_NS, each)]))
+        else:
+            table = sources[keys]
+            (at,) = table.numbers([tag_values([each.get(key) for key in keys])])
+            rows = replace(of_source([], [0], None), numbers=np.array([at], np.int32), series=table.series)
+        (number,) = series.encode(rows).tolist()
+        assert numbers.setdefault(tuple(sorted(each.items())), number) == number
+        for key, value in each.items():
+            assert series.column(key, np.array([number], np.int32)).to_pylist() == [value]
+    assert len(set(numbers.values())) == len(numbers) == len(series)
 
 
 def test_tag_values_of_a_cut_are_freed_with_it() -> None:
@@ -260,7 +300,7 @@ def test_tag_values_of_a_cut_are_freed_with_it() -> None:
     for job in range(20):
         for offset in range(job * 10, job * 10 + 10):
             put(partition, [row(DAY0_NS, f"host-{offset:06}-{n}", v=1.0) for n in range(10)], offset)
-        assert len(partition.view().pieces[-1].dictionaries["host"]) == 100
+        assert len(partition.view().pieces[-1].series.tags["host"]) == 100
         held.append(partition.bytes)
         waiting_bytes = partition.waiting_bytes
         partition.cut(job)
@@ -396,8 +436,10 @@ def test_durable_rows_are_left_out() -> None:
     assert tree.rows == 2 + 4 + 4
 
 
-def test_chunks_hold_no_dictionary_of_their_own() -> None:
-    """Codes alone: the values are held once, in the dictionary of the piece."""
+def test_chunks_hold_no_tag_of_their_own() -> None:
+    """A number for each row alone: the values are held once, with the series of the piece."""
     partition = Partition(KEY)
-    put(partition, [row(DAY0_NS, "a", v=1.0)], 0)
-    assert partition.chunks[0].batch.schema.field("host").type == pa.int32()
+    put(partition, [row(DAY0_NS, "a", v=1.0), row(DAY0_NS, "a", v=2.0)], 0)
+    (chunk,) = partition.chunks
+    assert chunk.batch.schema.names == ["time", "v"]
+    assert (chunk.series.tolist(), chunk.series.dtype) == ([0, 0], np.int32)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -138,21 +137,22 @@ class BufferMachine(RuleBasedStateMachine):
 
     @invariant()
     def bytes_are_those_of_what_is_held(self) -> None:
-        """Each chunk and each dictionary once; a dictionary holds no value that no row of its piece ever had."""
+        """Each chunk, and the series of each piece, once."""
         pieces = [piece for partition in self.tree for piece in partition.view().pieces]
         chunks = {id(chunk): chunk.bytes for piece in pieces for chunk in piece.chunks}
-        tags = {id(tag): tag.held_bytes for piece in pieces for tag in piece.dictionaries.values()}
-        assert self.tree.bytes == sum(chunks.values()) + sum(tags.values())
+        series = {id(piece.series): piece.series.held_bytes for piece in pieces}
+        assert self.tree.bytes == sum(chunks.values()) + sum(series.values())
 
     @invariant()
-    def rows_that_wait_have_dictionaries_of_their_own(self) -> None:
-        """With exactly their values: what was cut has its own."""
+    def rows_that_wait_have_series_of_their_own(self) -> None:
+        """Exactly theirs: what was cut has its own."""
         for partition in self.tree:
             if self.model.waiting:
                 piece = partition.view().pieces[-1]
                 values = {kept.row.tags["host"] for kept in self.model.waiting if kept.row.tags}
-                found = piece.dictionaries["host"].array() if "host" in piece.dictionaries else pa.array([])
-                assert set(found.to_pylist()) == values
+                found = piece.series.tags["host"].texts() if "host" in piece.series.tags else []
+                assert sorted(found) == sorted(values)
+                assert len(piece.series) == len({kept.row.tags.get("host") for kept in self.model.waiting})
 
 
 TestBuffer = BufferMachine.TestCase

@@ -12,6 +12,7 @@ import xxhash
 from common.catalog.manifest.frontier import TIME_END, Frontier
 from common.catalog.partition_key import PartitionKey
 from common.entry import Entry
+from common.entry.series_rows import series_rows
 from common.values.ids import Offset
 from common.values.schema import DAY_NS, TableId
 from ingester.buffer.origins import Origins, TableColumns
@@ -22,7 +23,7 @@ from ingester.core.core import IngesterCore
 from ingester.core.events import DeadLetter, Polled
 from ingester.following import joining
 from ingester.following.decode import Joined, Undecodable, decode
-from ingester.following.joining import Known
+from ingester.following.joining import JoinedRows, Known
 from ingester.following.poller import decoded_steps
 from ingester.persist.job import view_batches
 from tests.support.campaign import campaign, seeds
@@ -51,6 +52,10 @@ def together(records: Sequence[SequencedRecord], known: Known | None = None) -> 
 
 def alone(records: Sequence[SequencedRecord]) -> Polled:
     return Polled(tuple(map(decode, records)), Offset(records[-1].offset + 1), True)
+
+
+def rows_in(joined: JoinedRows) -> list[Row]:
+    return rows_of(joined.rows.with_tags(joined.brought.columns))
 
 
 CLAIMED = IngesterRig().claimed
@@ -188,7 +193,7 @@ def test_records_with_other_columns_of_a_table_are_joined_too() -> None:
     shapes = [{"v": 1.0}, {"w": 2}, {"v": 1.0, "x": "text"}]
     records = [packed({"cpu": [Row(DAY0_NS + n, {}, shapes[n % 3])] * 2}, n) for n in range(7)]
     (joined,) = together(sequenced(*records)).joined
-    assert rows_of(joined.batch) == [Row(DAY0_NS + n, {}, shapes[n % 3]) for n in range(7) for _ in range(2)]
+    assert rows_in(joined) == [Row(DAY0_NS + n, {}, shapes[n % 3]) for n in range(7) for _ in range(2)]
     assert (joined.records.tolist(), joined.first_rows.tolist()) == (list(range(7)), list(range(0, 14, 2)))
     assert set(joined.brought.columns) == {"v", "w", "x"}
 
@@ -250,7 +255,7 @@ def test_what_was_learned_is_forgotten_once_it_is_much(monkeypatch: pytest.Monke
     for n in range(20):
         rows = [row(DAY0_NS, f"host-{n}-{k}", v=1.0) for k in range(5)]
         (joined,) = together(sequenced(packed({f"t{n}": rows}, n), start=n), known).joined
-        assert rows_of(joined.batch) == rows
+        assert rows_in(joined) == rows
         assert len(known._tables) <= 3
         assert sum(table.bytes for table in known._series.values()) <= 100
 
@@ -291,7 +296,7 @@ def test_a_batch_of_many_records_is_added_as_each_alone(seed: int) -> None:
     counts = np.array([len(each) for each in rows])
     brought = TableColumns(TableId(NAMESPACE, "cpu"), columns(flat))
     origins = Origins(np.arange(10), np.cumsum(counts) - counts, arrivals_ns)
-    assert many.add(brought, batch(flat), origins, frontiers)[0] == durable
+    assert many.add(brought, series_rows(batch(flat)), origins, frontiers)[0] == durable
     assert (many.rows, many.first_offset()) == (one.rows, one.first_offset())
     assert many.partitions.keys() == one.partitions.keys()
     for key, partition in many.partitions.items():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from common.catalog.manifest.frontier import TIME_END
 from common.catalog.partition_key import PartitionKey
+from common.entry.series_rows import series_rows
 from common.values.config import IngesterConfig
 from common.values.ids import Offset
 from ingester.buffer.origins import Origins
@@ -138,7 +139,7 @@ def a_buffered_partition() -> Partition:
     partition = Partition(PartitionKey("metrics", "cpu", 0), merge_arrival_ns_max=0)
     for arrival_ns, count in ((0, 1), (100, 2), (200, 1)):
         rows = [row(n, "a", v=1.0) for n in range(count)]
-        partition.add(batch(rows), columns(rows), Origins.of_one(Offset(arrival_ns), arrival_ns))
+        partition.add(series_rows(batch(rows)), columns(rows), Origins.of_one(Offset(arrival_ns), arrival_ns))
     return partition
 
 
@@ -156,7 +157,7 @@ def test_figures_of_what_a_split_left_are_true_minima() -> None:
     partition = Partition(PartitionKey("metrics", "cpu", 0), merge_arrival_ns_max=0)
     for offset, times in ((3, (1, 9)), (5, (2, 8)), (7, (3, 4))):
         rows = [row(ns, "a", v=1.0) for ns in times]
-        partition.add(batch(rows), columns(rows), Origins.of_one(Offset(offset), offset * 10))
+        partition.add(series_rows(batch(rows)), columns(rows), Origins.of_one(Offset(offset), offset * 10))
     partition.cut(1, until_ns=4)
     found = figures(partition, 0, 300)
     assert found is not None
@@ -173,7 +174,7 @@ def test_figures_count_all_bytes_that_a_persist_would_free() -> None:
     partition.cut(1)
     assert figures(partition, 0, 300) is None
     rows = [row(9, "b", v=1.0)]
-    partition.add(batch(rows), columns(rows), Origins.of_one(Offset(500), 500))
+    partition.add(series_rows(batch(rows)), columns(rows), Origins.of_one(Offset(500), 500))
     later = figures(partition, 0, 300)
     assert later is not None
     assert later.bytes == partition.bytes - held

@@ -12,6 +12,7 @@ import xxhash
 
 from common.catalog.manifest.frontier import TIME_END
 from common.catalog.partition_key import PartitionKey
+from common.entry.series_rows import series_rows
 from common.values.errors import DataCorrupt, Unavailable
 from common.values.ids import Epoch, Offset, SequencerId
 from common.values.schema import DAY_NS
@@ -27,7 +28,7 @@ def a_job(*records: list[Row], table: str = "cpu", **given: object) -> PersistJo
     day = records[0][0].time_ns // DAY_NS
     partition = Partition(PartitionKey("metrics", table, day))
     for offset, rows in enumerate(records, start=11):
-        partition.add(batch(rows), columns(rows), Origins.of_one(Offset(offset), 0))
+        partition.add(series_rows(batch(rows)), columns(rows), Origins.of_one(Offset(offset), 0))
     tags = sorted({tag for rows in records for each in rows for tag in each.tags})
     job = PersistJob(
         number=7,
