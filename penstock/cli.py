@@ -24,6 +24,8 @@ COMMANDS = {
     "status": "Show offsets, lag, buffered rows and files of each sequencer.",
     "schema": "Show the namespaces, tables and columns that are settled.",
     "replay": "Read a sequencer again from an offset and report what is in it.",
+    "fsck": "Check that the store holds what the manifests say: files, rows, accounts.",
+    "gc": "Remove data files that no manifest names, or list them.",
     "log": "Look at the files of a file write buffer: inspect, verify, dump, size.",
     "buffer": "Look at any write buffer, and copy records from one to another.",
     "load": "Send generated server metrics: rate, series and workers as asked.",

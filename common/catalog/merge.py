@@ -59,6 +59,12 @@ def merge(parts: Sequence[pa.RecordBatch | pa.Table], columns: Columns, sort_key
     return Merged(rows, table.num_rows - len(newest))
 
 
+def series_ranks(rows: pa.Table, sort_key: Sequence[str]) -> Ints:
+    """Each row's series as its rank in the order of the sort key's tags, an absent tag first. rows: at least one."""
+    ranks, _ = _series([_tag(rows.column(name)) for name in sort_key], rows.num_rows)
+    return ranks
+
+
 @dataclass(frozen=True, slots=True)
 class _Picked:
     """order: rows sorted by key. starts: where each run of one key begins in it. newest: each run's last row."""

@@ -18,6 +18,7 @@ keeps its start and ends in `!-` and its xxh3-128.
 """
 
 import re
+from typing import NamedTuple
 
 import xxhash
 
@@ -32,7 +33,8 @@ COMPONENT_BYTES_MAX = 200
 """File systems allow 255 bytes; this leaves room for what is put around the name."""
 
 _OTHER = re.compile(rb"[^a-z0-9_.\-]|^[_.]")
-_DATA_FILE = re.compile(r"(\d{3,})-(\d{8,})-.*\.parquet")
+_DEAD_LETTER = re.compile(r"(\d{20})\.(bin|json)")
+_DATA_FILE = re.compile(r"(\d{3,})-(\d{8,})-(\d{20})-(\d{20})-\d{8,}-\d{3,}\.parquet")
 
 
 def path_component(name: str) -> str:
@@ -58,10 +60,19 @@ def data_file(
     return f"{folder}/{sequencer:03}-{epoch:08}-{first:020}-{last:020}-{job:08}-{part:03}.parquet"
 
 
-def data_file_owner(path: str) -> tuple[SequencerId, Epoch] | None:
-    """Who put the data file at `path`; None for what is no data file of penstock."""
+class DataFileName(NamedTuple):
+    """What the name of a data file says. first_offset: the least of its rows; last_offset: as in the manifest."""
+
+    sequencer: SequencerId
+    epoch: Epoch
+    first_offset: Offset
+    last_offset: Offset
+
+
+def data_file_name(path: str) -> DataFileName | None:
+    """Of the file at `path`; None for what is no data file of penstock."""
     match = _DATA_FILE.fullmatch(path.rpartition("/")[2])
-    return (SequencerId(int(match[1])), Epoch(int(match[2]))) if match else None
+    return DataFileName(*map(int, match.groups())) if match else None  # type: ignore[arg-type]
 
 
 def manifest_record(sequencer: SequencerId, number: ManifestNumber) -> str:
@@ -94,7 +105,18 @@ def schema_version(namespace: str, table: str, version: int) -> str:
 
 def dead_letter(sequencer: SequencerId, offset: Offset, kind: str) -> str:
     """kind: `bin` for the record's bytes, `json` for the note about them."""
-    return f"dead-letter/{sequencer:03}/{offset:020}.{kind}"
+    return f"{dead_letters(sequencer)}/{offset:020}.{kind}"
+
+
+def dead_letters(sequencer: SequencerId) -> str:
+    """The folder of a sequencer's dead letters."""
+    return f"dead-letter/{sequencer:03}"
+
+
+def dead_letter_of(path: str) -> tuple[Offset, str] | None:
+    """Offset and kind of a dead letter's object; None for what is none."""
+    match = _DEAD_LETTER.fullmatch(path.rpartition("/")[2])
+    return (Offset(int(match[1])), match[2]) if match else None
 
 
 def is_cursor_of(path: str, sequencer: SequencerId) -> bool:

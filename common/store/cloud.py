@@ -57,7 +57,8 @@ class CloudStore:
         with _translated(prefix, "no"):
             for page in obstore.list(self._store, prefix or None):
                 for found in page:
-                    yield StoredObject(found["path"], found["size"])
+                    modified_ns = round(found["last_modified"].timestamp() * 1_000_000) * 1_000
+                    yield StoredObject(found["path"], found["size"], modified_ns)
 
     def delete(self, path: str) -> None:
         with _translated(path, "unknown"):

@@ -182,7 +182,7 @@ class LocalStore:
             if found.is_folder:
                 yield from self._walk(below, f"{folder}/{name}")
             else:
-                yield StoredObject(below, found.size_bytes)
+                yield StoredObject(below, found.size_bytes, found.modified_ns)
 
     def _names(self, path: str, folder: str) -> Sequence[tuple[str, FileStat]]:
         with self._translated(path, "no"):

@@ -9,7 +9,7 @@ unknown outcome at each.
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from common.store.disk import FileStat
@@ -26,8 +26,11 @@ class AlreadyExists(InvalidRequest):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
+    """modified_ns: when it was put, since 1970, by the store's clock; not compared."""
+
     path: str
     size_bytes: int
+    modified_ns: int = field(default=0, compare=False)
 
 
 class ObjectStore(Protocol):

@@ -56,4 +56,4 @@ def _forget(store: ObjectStore, path: str) -> None:
     try:
         store.delete(path)
     except Unavailable:
-        return  # the probe's object is nobody's; `gc` may find it
+        return  # the probe's object is nobody's, and a byte

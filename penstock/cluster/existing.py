@@ -1,11 +1,18 @@
 """A cluster that exists already, opened for reading: nothing is made, nothing is written."""
 
+from collections.abc import Sequence
+
+import structlog
+
 from common.catalog.cluster import Cluster
+from common.catalog.joined_store import JoinedStore
 from common.startup import read_copy, read_existing
 from common.store.objects import NotFound, ObjectStore
 from common.store.opening import open_store
 from common.values.config import ClusterConfig
-from common.values.errors import Misconfigured
+from common.values.errors import InvalidRequest, Misconfigured
+from common.values.ids import SequencerId
+from common.values.shown import counted
 
 
 def open_cluster(config: ClusterConfig) -> tuple[ObjectStore, Cluster]:
@@ -23,3 +30,22 @@ def open_cluster(config: ClusterConfig) -> tuple[ObjectStore, Cluster]:
         raise Misconfigured(
             f"there is no cluster in {store.url}; start one with `penstock up --data {config.data}`, or correct --data"
         ) from None
+
+
+def open_joined(config: ClusterConfig) -> tuple[JoinedStore, Cluster]:
+    """The same for longer work: each call proves that the store is still that cluster's, or raises Unavailable."""
+    store, cluster = open_cluster(config)
+    return JoinedStore(store, cluster, structlog.get_logger()), cluster
+
+
+def chosen(cluster: Cluster, sequencer: int | None) -> Sequence[SequencerId]:
+    """What --sequencer asks for; all sequencers for None. Raises InvalidRequest for one that there is not."""
+    if sequencer is None:
+        return [SequencerId(number) for number in range(cluster.sequencers)]
+    if sequencer >= cluster.sequencers:
+        raise InvalidRequest(
+            f"--sequencer {sequencer}: the cluster has {counted(cluster.sequencers, 'sequencer')} "
+            f"(0..{cluster.sequencers - 1})",
+            sequencers=cluster.sequencers,
+        )
+    return [SequencerId(sequencer)]

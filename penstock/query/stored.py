@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xxhash
 
 from common.catalog.manifest.change import StoredFile
 from common.catalog.manifest.state import ManifestState
-from common.store.objects import NotFound, ObjectStore
+from common.catalog.written import Damaged, read_written
+from common.store.objects import ObjectStore
 from common.values.errors import DataCorrupt
 from common.values.schema import TableId
 
@@ -40,18 +40,10 @@ def read_stored(file: StoredFile, store: ObjectStore) -> pa.Table:
 
 def checked(file: StoredFile, store: ObjectStore) -> bytes:
     """A file's bytes as they were written. Raises DataCorrupt naming it and what differs, Unavailable."""
-    try:
-        data = store.get(file.path)
-    except NotFound:
-        raise _damaged(file, "it is missing") from None
-    if len(data) != file.size_bytes:
-        raise _damaged(file, f"it has {len(data)} bytes, and {file.size_bytes} were written")
-    found = xxhash.xxh3_64_intdigest(data)
-    if found != file.checksum:
-        raise _damaged(
-            file, f"the checksum of its bytes is {found:016x}, and {file.checksum:016x} was written (xxh3-64)"
-        )
-    return data
+    found = read_written(file, store)
+    if isinstance(found, Damaged):
+        raise _damaged(file, found.why)
+    return found
 
 
 def check_all(files: Iterable[StoredFile], store: ObjectStore) -> None:

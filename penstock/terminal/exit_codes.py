@@ -12,7 +12,7 @@ INTERRUPTED = 130
 
 MEANINGS = {
     OK: "done",
-    FAILED: "failed, or some rows were refused",
+    FAILED: "failed, or some rows were refused; of fsck: nothing is damaged, but something is left over",
     USAGE: "the call or a setting is wrong: fix it, then try again",
     UNAVAILABLE: "something cannot be reached: try again later",
     FENCED: "a newer process has the sequencer, or the write buffer is not the one that was followed",

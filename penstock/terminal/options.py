@@ -55,6 +55,19 @@ timeout_option = click.option(
     help="How long one batch is tried while the router is busy or away. [default: 60]",
 )
 
+sequencer_option = click.option(
+    "--sequencer", type=click.IntRange(min=0), metavar="N", help="Only this one. [default: all]"
+)
+grace_option = click.option(
+    "--grace",
+    "grace_s",
+    type=click.FloatRange(min=0),
+    default=3600.0,
+    metavar="SECONDS",
+    help="What is younger than this may be a persist under way. [default: 3600]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
 _OPTIONS = "Options"
 
 

@@ -3,6 +3,7 @@
 import sys
 from types import TracebackType
 
+import click
 from tqdm import tqdm
 
 
@@ -22,6 +23,17 @@ class Progress:
 
     def advance(self, amount: float) -> None:
         self._bar.update(amount)
+
+    def expect(self, amount: float) -> None:
+        """So much more is to come."""
+        self._bar.total = (self._bar.total or 0) + amount
+        self._bar.refresh()
+
+    def answer(self, text: str) -> None:
+        """Lines on stdout, above the bar."""
+        self._bar.clear()
+        click.echo(text)
+        self._bar.refresh()
 
     def say(self, text: str) -> None:
         """One line on stderr."""

@@ -7,12 +7,14 @@ from common.values.errors import Unavailable
 
 
 class DictStore:
-    """An ObjectStore. `calls`: (kind, path) of each one so far."""
+    """An ObjectStore. `calls`: (kind, path) of each one so far. `now_ns`: its clock."""
 
     url = "memory:dict"
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.now_ns = 0
+        self._put_ns: dict[str, int] = {}
         self.calls: list[tuple[str, str]] = []
         self._faults: list[tuple[str, str]] = []
         self._reads_fail = False
@@ -53,7 +55,7 @@ class DictStore:
             raise Unavailable(f"object store: {prefix}: injected")
         for path in list(self.objects):
             if path.startswith(f"{prefix}/"):
-                yield StoredObject(path, len(self.objects[path]))
+                yield StoredObject(path, len(self.objects[path]), self._put_ns.get(path, 0))
 
     def delete(self, path: str) -> None:
         self.objects.pop(path, None)
@@ -64,6 +66,7 @@ class DictStore:
     def _write(self, kind: str, path: str, write: Callable[[], None]) -> None:
         self.calls.append((kind, path))
         fault = next((fault for fault in self._faults if path.startswith(fault[0])), None)
+        self._put_ns[path] = self.now_ns
         if fault is None:
             return write()
         self._faults.remove(fault)

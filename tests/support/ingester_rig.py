@@ -129,14 +129,18 @@ class IngesterRig:
         self._sequence = 0
         self.restart()
 
-    def restart(self) -> None:
-        """Begin again from store and log, as the process after a crash does; what was under way is forgotten."""
+    def restart(self, removes_unnamed: bool = True) -> None:
+        """Begin again from store and log, as the process after a crash does; what was under way is forgotten.
+
+        removes_unnamed: an ingester does so some time after its claim.
+        """
         state = run(manifest.load(self._sequencer_id), self.store)
         last = next((each.record for each in self.log if each.record.offset == state.as_of.stream.last_offset), None)
         stream = FoundStream("stream", Offsets(self.first_offset, self.next_offset), last.checksum if last else None)
         change = claim_change(state, start(state, stream, accept_loss=False), stream, self._instance)
         self.claimed = run(manifest.claim(state, change, f"claim-{state.epoch + 1}"), self.store)
-        remove_unnamed_files(self.claimed, self.store)
+        if removes_unnamed:
+            remove_unnamed_files(self.claimed, self.store)
         self.core = IngesterCore(
             self.claimed,
             self._rules,

@@ -6,6 +6,7 @@ import pytest
 
 from common.catalog.manifest.change import StoredFile
 from common.catalog.manifest.swap import Swap
+from common.catalog.paths import data_file
 from common.values.errors import InvalidRequest, Unavailable
 from common.values.ids import Epoch
 from ingester.core.events import Answer, CommitFailed, SwapAsked
@@ -27,11 +28,10 @@ def only_file(rig: IngesterRig) -> StoredFile:
     return file
 
 
-def copy_of(rig: IngesterRig, file: StoredFile, name_of_copy: str = "copy") -> StoredFile:
+def copy_of(rig: IngesterRig, file: StoredFile, job: int = 1_000_000) -> StoredFile:
     """The same rows under a name of the present epoch."""
-    folder, _, name = file.path.rpartition("/")
-    sequencer, _, rest = name.split("-", 2)
-    path = f"{folder}/{sequencer}-{rig.core.state.epoch:08}-{name_of_copy}-{rest}"
+    folder, first, last = file.partition.folder, file.first_offset, file.last_offset
+    path = data_file(folder, rig.core.state.sequencer, rig.core.state.epoch, first, last, job, 0)
     rig.store.put(path, rig.store.get(file.path))
     return replace(file, path=path)
 
@@ -96,7 +96,7 @@ def test_a_job_of_its_partition_in_the_same_commit_refuses_it() -> None:
 def test_two_swaps_of_one_partition_are_not_both_committed() -> None:
     rig = a_rig_with_a_file()
     file = only_file(rig)
-    first, second = (Swap.of(rig.core.state, [copy_of(rig, file, name)], [file]) for name in ("one", "two"))
+    first, second = (Swap.of(rig.core.state, [copy_of(rig, file, job)], [file]) for job in (1_000_001, 1_000_002))
     rig.append({"mem": cpu(0)["cpu"]})
     rig.poll()
     rig.tick(301)

@@ -15,7 +15,7 @@ import xxhash
 from common.catalog.manifest.change import Accounts, Change, StoredFile
 from common.catalog.manifest.state import ManifestState
 from common.catalog.partition_key import PartitionKey
-from common.catalog.paths import data_file_owner
+from common.catalog.paths import data_file_name
 from common.values.errors import DataCorrupt, InvalidRequest
 from common.values.ids import Epoch, SequencerId
 
@@ -97,7 +97,8 @@ class Swap:
         """Raises InvalidRequest where it would name files that are not its own."""
         for file in self.files_added:
             in_folder = file.path.rpartition("/")[0] == file.partition.folder
-            if not in_folder or data_file_owner(file.path) != (self.sequencer, self.epoch):
+            name = data_file_name(file.path)
+            if not in_folder or name is None or (name.sequencer, name.epoch) != (self.sequencer, self.epoch):
                 raise InvalidRequest(f"{file.path} is no file of sequencer {self.sequencer}, epoch {self.epoch}")
             if file.partition not in self.made_from:
                 raise InvalidRequest(f"{file.path}: made_from lacks its partition {file.partition}")

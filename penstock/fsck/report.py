@@ -1,0 +1,58 @@
+"""A check's results for people; `SequencerReport.to_json` is for programs."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from common.catalog.manifest.change import Accounts
+from common.values.shown import counted
+from penstock.fsck.check import SequencerReport
+from penstock.fsck.finding import Finding, Kind, Level
+
+_LABELS = {Level.DAMAGE: "DAMAGE", Level.LEFT: "left over", Level.NOTE: "note"}
+
+
+def finding_text(found: Finding) -> str:
+    """One line."""
+    return f"{_LABELS[found.level]:<9}  {found.kind.value}: {found}"
+
+
+def sequencer_text(report: SequencerReport) -> str:
+    """What was checked of a sequencer, and what its manifest says."""
+    state = report.state
+    if state is None:
+        return f"sequencer {report.sequencer}: its manifest cannot be read"
+    manifest = f"manifest record {state.number} of epoch {state.epoch}, persisted {state.replay_offset}"
+    sizes = (counted(report.files, "file"), counted(report.rows, "row"), counted(report.bytes, "byte"))
+    lines = [f"sequencer {report.sequencer}: {manifest}: {', '.join(sizes)}: {verdict(report.findings)}"]
+    lines += _accounts(state.accounts)
+    for gap in state.gaps:
+        offsets = f"offsets {gap.first_offset} to {gap.next_offset - 1}"
+        lines.append(f"  gap: {offsets} were accepted as lost; how many rows they held is not known")
+    if report.dead_letters:
+        records = counted(report.dead_letters, "record")
+        lines.append(
+            f"  dead letters: {records}, {counted(report.dead_letter_bytes, 'byte')} (docs/formats/dead-letter.md)"
+        )
+    return "\n".join(lines)
+
+
+def _accounts(accounts: Accounts) -> Iterator[str]:
+    parts = accounts.to_json().items()
+    yield f"  rows settled {accounts.settled:,} = {' + '.join(f'{name} {rows:,}' for name, rows in parts)}"
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Counts by level, of what is more than a note."""
+    damaged = sum(found.level is Level.DAMAGE for found in findings)
+    left = sum(found.level is Level.LEFT for found in findings)
+    parts = [counted(damaged, "damage") if damaged else "", f"{left:,} left over" if left else ""]
+    return ", ".join(filter(None, parts)) or "clean"
+
+
+def advice_text(findings: Iterable[Finding]) -> str:
+    """What to do, once for each kind that was found; "" where there is none."""
+    kinds = {found.kind: None for found in findings}
+    return "\n".join(f"{kind.value}: {kind.advice}" for kind in sorted(kinds, key=_gravest_first))
+
+
+def _gravest_first(kind: Kind) -> tuple[int, str]:
+    return -kind.level, kind.value
