@@ -1,5 +1,6 @@
 """What goes to a worker and comes back, as bytes on the stream socket between the two.
 
+A worker writes READY once; from then on both write frames.
     frame = u32 little endian: bytes of the head   head   blobs
     head  = pickle of the message without its blobs, and of these: RAW_BYTES_MIN or more are only their length here, and
             follow raw
@@ -17,6 +18,9 @@ from typing import Any
 
 from router.core.events import Cancel, Parse, Parsed, ParseFailed
 from router.parsing.messages import Body
+
+READY = b"\n"
+"""It has started and can parse: who dies before was not ended by any batch."""
 
 RAW_BYTES_MIN = 64 * 1024
 

@@ -1,8 +1,9 @@
 """One slot of the router's core: a worker process, its successors, and the batches that it is given one by one.
 
-A batch whose worker died fails with `parser_died`: the core decides whether to try again. A worker that still has a
-batch CANCEL_GRACE_S after nobody waits for it any longer hangs, and is killed. Whatever ends a worker, another is
-started: at once where it had parsed something, else after growing pauses.
+A worker is given its first batch once it says that it is ready: what dies before was ended by no body. A batch whose
+worker died fails with `parser_died`: the core decides whether to try again. A worker that still has a batch
+CANCEL_GRACE_S after nobody waits for it any longer hangs, and is killed. Whatever ends a worker, another is started: at
+once where it had parsed something, else after growing pauses.
 """
 
 import asyncio
@@ -20,6 +21,9 @@ from router.workers.process import WorkerProcess
 
 CANCEL_GRACE_S = 5.0
 """A parser asks every few hundred lines whether to go on: a few milliseconds."""
+
+START_S_MAX = 60.0
+"""A worker starts in a fraction of a second; where a machine is overloaded, or reads its Python from afar, in some."""
 
 _READ_AHEAD_BYTES = 256 * 1024
 
@@ -79,17 +83,21 @@ class Slot:
                 await self._take_answers()
             except (IncompleteReadError, ConnectionError):
                 pass  # it has ended
+            except TimeoutError:
+                self._log.error(f"a worker is not ready after {START_S_MAX:g} s: it is killed", **self._named())
             except Exception as error:  # noqa: BLE001  whatever it is, this worker is of no use, another may be
                 self._log.error("a worker's answer cannot be read: it is killed", exc_info=error, **self._named())
-            self._writer = None
-            self._died(await asyncio.to_thread(self._process.end))
+            doing, self._writer = self._doing(), None
+            self._died(await asyncio.to_thread(self._process.end), doing)
             await self._start_again()
 
     async def _take_answers(self) -> None:
         """Until the worker is gone, which raises."""
         reader, writer = await asyncio.open_unix_connection(sock=self._process.sock, limit=_READ_AHEAD_BYTES)
-        self._writer = writer
         try:
+            async with asyncio.timeout(START_S_MAX):
+                await reader.readexactly(len(frames.READY))
+            self._writer = writer
             while True:
                 self._send_next()
                 self._answered(await _answer(reader))
@@ -115,11 +123,15 @@ class Slot:
             self._cancelled.cancel()
             self._cancelled = None
 
-    def _died(self, how: str) -> None:
+    def _doing(self) -> str:
+        if self._parsing:
+            return f"while it parsed {sum(len(body.data) for body in self._parsing.bodies)} bytes"
+        return "while idle" if self._writer else "while it started"
+
+    def _died(self, how: str, doing: str) -> None:
         batch = self._parsing
         self._end_batch()
         self._deaths_in_a_row += 1
-        doing = f"while it parsed {sum(len(body.data) for body in batch.bodies)} bytes" if batch else "while idle"
         self._log.error(f"a worker {how} {doing}", starts_again_in_s=self._pause_s(), **self._named())
         if batch:
             error = PenstockError(f"the process that parsed this body {how}; the router's log has more")

@@ -6,6 +6,7 @@ ended. SIGINT and SIGTERM are for the router, which still has batches to finish:
 them to every process.
 """
 
+import ctypes
 import os
 import select
 import signal
@@ -21,6 +22,9 @@ from router.parsing.batch import BatchParser
 from router.workers import frames
 from router.workers.frames import Answer, Message
 
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
+
 
 def main() -> None:
     """Arguments: the socket's descriptor, and the cluster's number of sequencers."""
@@ -28,8 +32,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     descriptor, sequencers = map(int, sys.argv[1:])
     router = socket.socket(fileno=descriptor)
+    _die_with_router()
     threading.Thread(target=_end_with_router, args=[router], name="router-watch", daemon=True).start()
     parser = BatchParser(sequencers)
+    router.sendall(frames.READY)
     while True:
         message = _receive(router)
         if isinstance(message, Parse):  # a Cancel here is of a batch that was answered meanwhile
@@ -83,8 +89,17 @@ def _is_cancelled(router: socket.socket) -> bool:
     return True
 
 
+def _die_with_router() -> None:
+    """On Linux the kernel sees to it, also where a parse never comes back from C code and lets no thread run.
+
+    By "parent" it means the thread that started this process: a router's main thread, which lasts as long as it does.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _end_with_router(router: socket.socket) -> None:
-    """Also while a batch is parsed, or hangs. No signal says so on every system; the other end of the socket does."""
+    """On any system, also while a batch is parsed; and where the router had ended before `_die_with_router`."""
     gone = select.poll()
     gone.register(router, 0)  # a hang-up is reported unasked
     gone.poll()

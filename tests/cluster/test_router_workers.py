@@ -135,6 +135,9 @@ def test_a_hanging_worker_is_replaced_after_its_request_was_answered(
     (before,) = workers(router)
     impatient = RouterProcess(tmp_path / "other", ODD, parsers=1, append_timeout_s=0.5).await_ready()
     processes.append(impatient)
+    wait_until(
+        lambda: impatient.request("POST", "/api/v2/write?bucket=ns", b"m f=1"), holds=lambda answer: answer == 204
+    )
     assert impatient.request("POST", "/api/v2/write?bucket=ns", b"m f=1\n# hang=1") == 503
     wait_until(lambda: status(impatient)["workers"]["0"]["restarts"], holds=lambda restarts: restarts == 1)
     wait_until(
@@ -143,7 +146,7 @@ def test_a_hanging_worker_is_replaced_after_its_request_was_answered(
     assert workers(router) == [before]
 
 
-@pytest.mark.parametrize("body", [b"m f=1", b"m f=1\n# hang=1"], ids=["idle", "hanging"])
+@pytest.mark.parametrize("body", [b"m f=1", b"m f=1\n# hang=1", b"m f=1\n# stuck=1"], ids=["idle", "hanging", "stuck"])
 def test_no_worker_outlives_a_killed_router(tmp_path: Path, processes: list[RouterProcess], body: bytes) -> None:
     """SIGKILL of the router, whatever its workers do."""
     router = RouterProcess(tmp_path, ODD, parsers=2).await_ready()

@@ -17,6 +17,8 @@ DIE_ONCE = b"die_once="
 """Followed by the name of a file that does not exist yet."""
 EXIT = b"exit=1"
 HANG = b"hang=1"
+STUCK = b"stuck=1"
+"""Hangs in C code, which lets no other thread run."""
 WAIT = b"wait=1"
 """Goes on until it is cancelled."""
 MEMORY = b"memory=1"
@@ -49,6 +51,8 @@ def _misbehave(data: bytes, is_cancelled: Callable[[], bool]) -> None:
         os._exit(3)
     while HANG in data:
         time.sleep(1)
+    if STUCK in data:
+        sum(range(10**15))
     while WAIT in data and not is_cancelled():
         time.sleep(0.01)
     if MEMORY in data:

@@ -22,7 +22,7 @@ from router.core.events import Parse, Parsed, ParseFailed
 from router.parsing.messages import Body
 from router.workers import process, slot
 from router.workers.workers import Workers
-from tests.support.odd_worker import BREAK, DIE, EXIT, HANG, MEMORY, WAIT
+from tests.support.odd_worker import BREAK, DIE, EXIT, HANG, MEMORY, STUCK, WAIT
 from tests.support.wait import wait_until
 
 Event = Parsed | ParseFailed
@@ -178,6 +178,32 @@ def test_pauses_grow_while_workers_only_die(driver: Driver, monkeypatch: pytest.
     assert [line["starts_again_in_s"] for line in lines] == [0, 0.01, 0.02, 0]
 
 
+def test_a_worker_that_cannot_start_fails_no_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often: no body is to blame, and it is parsed once a worker is there."""
+    monkeypatch.setattr(slot, "PAUSE_S", 0.01)
+    monkeypatch.setattr(process, "WORKER", "tests.support.no_such_worker")
+    with Driver() as driver, capture_logs() as lines:
+        driver.parse(1, b"t f=1")
+        driver.until(lambda: len(lines) > 3)
+        assert driver.events == []
+        monkeypatch.setattr(process, "WORKER", "tests.support.odd_worker")
+        assert accepted(driver.next_event()) == [1]
+    assert {line["event"] for line in lines} == {"a worker exited with 1 while it started"}
+
+
+def test_a_worker_that_never_gets_ready_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs in its start; what waits for the slot is parsed by its successor."""
+    monkeypatch.setattr(slot, "START_S_MAX", 0.3)
+    monkeypatch.setattr(process, "WORKER", "tests.support.hung_worker")
+    with Driver() as driver, capture_logs() as lines:
+        monkeypatch.setattr(process, "WORKER", "tests.support.odd_worker")
+        driver.parse(1, b"t f=1")
+        driver.until(lambda: lines)
+        monkeypatch.setattr(slot, "START_S_MAX", 60.0)
+        assert accepted(driver.next_event()) == [1]
+    assert lines[0]["event"] == "a worker is not ready after 0.3 s: it is killed"
+
+
 def test_a_cancelled_batch_ends_soon_and_its_worker_goes_on(driver: Driver) -> None:
     """Cancelled while it is parsed; a cancel of a batch that is unknown or done changes nothing."""
     driver.parse(1, WAIT)
@@ -206,6 +232,8 @@ def test_a_batch_that_is_cancelled_before_its_turn_is_never_parsed(driver: Drive
 def test_a_worker_that_hangs_is_killed_once_nobody_waits(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some time after its batch was cancelled, and not before."""
     monkeypatch.setattr(slot, "CANCEL_GRACE_S", 0.2)
+    driver.parse(0, b"t f=1")
+    assert accepted(driver.next_event()) == [1]
     with capture_logs() as lines:
         driver.parse(1, HANG)
         driver.parse(2, b"t f=1")
@@ -241,7 +269,7 @@ def test_signals_for_the_router_do_not_end_a_worker(driver: Driver) -> None:
     assert driver.restarts == 0
 
 
-@pytest.mark.parametrize("body", [b"", WAIT, HANG], ids=["idle", "busy", "hanging"])
+@pytest.mark.parametrize("body", [b"", WAIT, HANG, STUCK], ids=["idle", "busy", "hanging", "stuck"])
 def test_closing_leaves_no_process(body: bytes) -> None:
     """Whatever a worker does."""
     with Driver(2) as driver:
