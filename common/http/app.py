@@ -86,20 +86,34 @@ class Request:
         """The parameters; of one that occurs twice, the first. Raises InvalidQuery."""
         return dict(reversed(self.query_pairs()))
 
+    async def whole(self) -> bytes | None:
+        """The body, if all of it has arrived already, as nearly every small one has; else None, and `parts` brings it.
+
+        Raises ClientGone.
+        """
+        if not self.intake.is_whole:
+            return None
+        self.intake.ask()
+        return self._part(await self.receive())
+
     async def parts(self) -> AsyncIterator[bytes]:
         """The body as it arrives, empty parts left out. Raises ClientGone, BodyTooSlow, BodyTooMuch."""
         self.intake.ask()
         more = True
         while more:
             message = await self._next_part()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            part = message.get("body", b"")
-            self.intake.asked_for(len(part))
-            self.intake.check()
+            part = self._part(message)
             more = message.get("more_body", False)
             if part:
                 yield part
+
+    def _part(self, message: Message) -> bytes:
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part: bytes = message.get("body", b"")
+        self.intake.asked_for(len(part))
+        self.intake.check()
+        return part
 
     async def _next_part(self) -> Message:
         if self.intake.has_unread:  # it is there at once: a timeout would cost more than the part

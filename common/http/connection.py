@@ -165,6 +165,8 @@ class Connection(Http1Protocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        if self._intake is not None:
+            self._intake.has_ended = True
         self._is_only_head = self._has_body_left = False
         if self._idle_since_s is not None:
             self._idle_since_s = self.loop.time()

@@ -90,6 +90,8 @@ class Intake:
         self.rest = rest
         self.is_asked_for = False
         """Whether the handler wants the body: `ask` was called."""
+        self.has_ended = False
+        """Whether the end of the body has arrived."""
         self._shared = shared
         self._owner = owner
         self._unread = 0
@@ -119,6 +121,11 @@ class Intake:
     def has_unread(self) -> bool:
         """Whether a part waits for the handler."""
         return self._unread > 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the body waits for the handler, and nobody has read a part of it."""
+        return self.has_ended and self._unread == self._received > 0 and not self._is_too_much
 
     def asked_for(self, count: int) -> None:
         """The handler has so much of it, and must bound it by itself."""

@@ -2,6 +2,7 @@
 
 A body is admitted by its length before it is read, and further as it is inflated or its chunks come. So many slow or
 large uploads cannot use more memory than the router has set aside, and clients that send much leave room for others.
+Nearly every small body has arrived as a whole, plain, before it is asked for: the short way.
 """
 
 import asyncio
@@ -42,6 +43,8 @@ class BodyReader:
         coding, length = _coding(request), _length(request)
         if length > self._bytes_max:  # before a client that asked sends it
             raise WriteRefused(TooLarge(self._bytes_max))
+        if not coding and (whole := await request.whole()) is not None:
+            return self._admitted(request.client, whole)
         with _Body(self._admission, request.client, self._bytes_max) as body:
             body.expect(length)
             await self._receive(request, body, Gzip() if coding == "gzip" else None)
@@ -50,6 +53,15 @@ class BodyReader:
             if not coding:
                 _check_plain(body.start())
             return body.hand_over()
+
+    def _admitted(self, client: str, body: bytes) -> bytes:
+        """`body`, which is plain and has arrived before it was asked for."""
+        if len(body) > self._bytes_max:
+            raise WriteRefused(TooLarge(self._bytes_max))
+        _check_plain(body)
+        if not self._admission.admit(client, len(body)):
+            raise WriteRefused(Overloaded(self._admission.refusal(client)))
+        return body
 
     async def _receive(self, request: Request, body: "_Body", gzip: Gzip | None) -> None:
         received = 0
@@ -174,6 +186,8 @@ def _length(request: Request) -> int:
 def _coding(request: Request) -> str:
     """gzip, zstd, or empty for none. Raises WriteRefused for another, and for several together."""
     given = request.headers.get("content-encoding", "")
+    if not given:
+        return ""
     codings = [one for part in given.split(",") if (one := part.strip().lower()) not in _PLAIN]
     if len(codings) > 1 or not set(codings) <= _CODINGS.keys():
         raise WriteRefused(RequestRefused(f"unacceptable content-encoding: {given[:40]!r}; use gzip, zstd or none"))
