@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from common.logs import Logger
 from common.store import objects as objectstore
@@ -81,6 +81,13 @@ class Tools:
     log: Logger
 
 
+class _Waiting(NamedTuple):
+    """Who waits for the outcome of a request. expires_s: by the loop's clock."""
+
+    outcome: "asyncio.Future[Outcome]"
+    expires_s: float
+
+
 class RouterService:
     """Made and used on one event loop. Serves writes from `open` to `stop`."""
 
@@ -99,11 +106,16 @@ class RouterService:
         self._writer: Writer | None = None
         self._failing: set[SequencerId] = set()
         self._requests = 0
-        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._waiting: dict[int, _Waiting] = {}
+        """By request, the oldest first, which expires first: all may wait as long."""
+        self._expiring: asyncio.TimerHandle | None = None
+        """For the oldest that waited when it was set: a timer for each request would cost more than its answer."""
         self._batches: set[int] = set()
         self._events: deque[Event] = deque()
         self._is_stepping = False
+        self._from_threads: deque[Event] = deque()
+        self._is_waking = False
+        """Whether the loop was asked to look at `_from_threads`."""
         self._settlers: Executor = ThreadPoolExecutor(_SETTLE_THREADS, "settle")
         self._parsers = tools.parsers
         self._parsers.open(self._feed, tools.metrics.parser_restarts.inc)
@@ -127,8 +139,10 @@ class RouterService:
         self._requests += 1
         request_id = self._requests
         outcome: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting[request_id] = outcome
-        self._timers[request_id] = self._loop.call_later(self._append_timeout_s, self._expire, request_id)
+        expires_s = self._loop.time() + self._append_timeout_s
+        self._waiting[request_id] = _Waiting(outcome, expires_s)
+        if self._expiring is None:
+            self._expiring = self._loop.call_at(expires_s, self._expire)
         self._feed(Arrived(request_id, request))
         return await outcome
 
@@ -145,8 +159,8 @@ class RouterService:
 
     def close(self) -> None:
         """Let what is under way end, parsing at the next lines, settling at the next table."""
-        for timer in self._timers.values():
-            timer.cancel()
+        if self._expiring is not None:
+            self._expiring.cancel()
         for batch_id in self._batches:
             self._cancel(batch_id)
         self._settlers.shutdown(wait=False, cancel_futures=True)
@@ -205,8 +219,17 @@ class RouterService:
         self._performer.cancel(batch_id)
 
     def _feed_from_any_thread(self, event: Event) -> None:
-        with suppress(RuntimeError):  # the loop is closed: this process is at its end
-            self._loop.call_soon_threadsafe(self._feed, event)
+        """One wake-up of the loop is enough for all that comes before it has woken, such as the appends of a batch."""
+        self._from_threads.append(event)
+        if not self._is_waking:
+            self._is_waking = True
+            with suppress(RuntimeError):  # the loop is closed: this process is at its end
+                self._loop.call_soon_threadsafe(self._feed_from_threads)
+
+    def _feed_from_threads(self) -> None:
+        self._is_waking = False  # first: what comes from now on wakes the loop again
+        while self._from_threads:
+            self._feed(self._from_threads.popleft())
 
     def _note(self, event: Event) -> None:
         """Count and log what a person wants to know of an event."""
@@ -227,12 +250,18 @@ class RouterService:
                 self._tools.metrics.schema_settles.labels("failed").inc()
                 self._tools.log.warning("columns not settled", reason=error.message)
 
-    def _expire(self, request_id: int) -> None:
-        self._feed(Expired(request_id, f"not durable within {self._append_timeout_s:g} s: send again"))
+    def _expire(self) -> None:
+        """End the wait of all that have waited long enough; the timer goes on with who has waited longest then."""
+        now_s = self._loop.time()
+        self._expiring = None
+        for request_id, one in list(self._waiting.items()):
+            if one.expires_s > now_s:
+                self._expiring = self._loop.call_at(one.expires_s, self._expire)
+                return
+            self._feed(Expired(request_id, f"not durable within {self._append_timeout_s:g} s: send again"))
 
     def _respond(self, request_id: int, outcome: Outcome) -> None:
-        self._timers.pop(request_id).cancel()
-        waiting = self._waiting.pop(request_id)
+        waiting = self._waiting.pop(request_id).outcome
         if not waiting.done():
             waiting.set_result(outcome)
 
