@@ -54,7 +54,7 @@ class Place:
 @contextmanager
 def place(name: str, folder: Path) -> Iterator[Place]:
     """The place for `name`. Raises SystemExit where its server is not installed."""
-    configure_command()
+    configure_command(warnings=True)
     folder.mkdir()
     if name == "memory":
         yield Place(name, "memory:bench-")

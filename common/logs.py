@@ -80,13 +80,16 @@ def _naming(process: str) -> Any:
     return name_process
 
 
-def configure_command() -> None:
-    """The same for a command that a person calls: only warnings and worse, on stderr, because stdout is the answer."""
+def configure_command(*, warnings: bool) -> None:
+    """The same for a command that a person calls: on stderr, because stdout is the answer.
+
+    warnings: while it works for long. Else only errors: what a command could not do is its own last line.
+    """
     stream: Any = Unbroken(_Stderr())
     structlog.configure(
         processors=[_naming("penstock"), *_PROCESSORS],
         logger_factory=structlog.PrintLoggerFactory(stream),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if warnings else logging.ERROR),
     )
 
 

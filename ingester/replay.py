@@ -37,8 +37,8 @@ POLL_TIMEOUT_S = 5.0
 class ReplayReport:
     """Counts over the records in [from_offset, next_offset).
 
-    rows = rows_durable + rows_lost + rows_missing + rows_duplicate + rows_dead: durable in the store, persisted in a
-    file that is gone or has another size (or one of several that may have them), only in the buffer and in the
+    rows = rows_persisted + rows_lost + rows_unpersisted + rows_duplicate + rows_dead: in files of the store, persisted
+    in a file that is gone or has another size (or one of several that may have them), only in the buffer and in the
     ingester's memory, in a record that repeats an earlier one, in a record that cannot be decoded. Which are earlier:
     those of this range, and for records from the replay offset on all below it, which the manifest knows.
     files: how many the manifest names. files_lost: path and what is wrong, of those that are not as written.
@@ -52,9 +52,9 @@ class ReplayReport:
     records: int = 0
     bytes: int = 0
     rows: int = 0
-    rows_durable: int = 0
+    rows_persisted: int = 0
     rows_lost: int = 0
-    rows_missing: int = 0
+    rows_unpersisted: int = 0
     rows_duplicate: int = 0
     rows_dead: int = 0
     records_duplicate: int = 0
@@ -149,9 +149,9 @@ class _Count:
         elif isinstance(record.content, Entry) and not self._ledger.refusal(tables := record.tables):
             self._ledger.learn(tables)
             persisted, lost = self._persisted(record.content, record.offset)
-            report.rows_durable += persisted - lost
+            report.rows_persisted += persisted - lost
             report.rows_lost += lost
-            report.rows_missing += record.rows - persisted
+            report.rows_unpersisted += record.rows - persisted
         else:
             report.records_dead += 1
             report.rows_dead += record.rows

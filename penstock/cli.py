@@ -26,7 +26,7 @@ COMMANDS = {
     "replay": "Read a sequencer again from an offset and report what is in it.",
     "fsck": "Check that the store holds what the manifests say: files, rows, accounts.",
     "gc": "Remove data files that no manifest names, or list them.",
-    "log": "Look at the files of a file write buffer: inspect, verify, dump, size.",
+    "log": "Look at the files of a file write buffer: inspect, verify, dump, size; restart a lost log.",
     "buffer": "Look at any write buffer, and copy records from one to another.",
     "load": "Send generated server metrics: rate, series and workers as asked.",
     "demo": "Write, query, crash and recover on a scratch cluster, and check each step.",

@@ -13,14 +13,20 @@ from writebuffer.inspect import Holder, LogSurvey, Problem
 from writebuffer.record import ENTRY_CONTENT_TYPE
 
 _LEFT = {"segment", "state", "index"}
+_INDEXES = {"whole": "yes", "damaged": "damaged", "missing": "none"}
 
 
 def survey_text(found: LogSurvey) -> str:
     lines = [
         f"sequencer {found.sequencer}: offsets {found.first_offset} to {found.next_offset}",
-        f"  identity {found.identity}   horizon {found.horizon}",
+        f"  identity {found.identity}",
         f"  {holder_text(found.holder)}",
     ]
+    if found.horizon != "whole":
+        lines.append(
+            f"  the horizon file, which says how far readers may read, is {found.horizon}: they find the end by the "
+            "segments, and the next start writes it again"
+        )
     rows = [
         {
             "segment": one.name,
@@ -31,7 +37,7 @@ def survey_text(found: LogSurvey) -> str:
             "data bytes": f"{one.data_bytes:,}",
             "on disk": f"{one.disk_bytes:,}",
             "passed over": f"{one.passed_over_bytes:,}",
-            "index": one.index,
+            "index": _INDEXES[one.index],
         }
         for one in found.segments
     ]

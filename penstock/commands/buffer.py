@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +10,7 @@ import click
 from common.values.errors import InvalidRequest, Misconfigured, PenstockError
 from common.values.ids import SequencerId
 from common.values.shown import counted
+from penstock.terminal.unreachable import advising
 
 if TYPE_CHECKING:
     from penstock.buffers.copy import CopyReport, Span
@@ -86,8 +87,8 @@ def copy_command(
     from common.logs import configure_command
     from penstock.buffers.copy import CopyReport, span_of
 
-    configure_command()
-    with ExitStack() as stack:
+    configure_command(warnings=True)
+    with advising("the URL"), ExitStack() as stack:
         backends = _shared(source), _shared(destination)
         if backends[0].url == backends[1].url:
             raise Misconfigured("SRC and DST are the same write buffer; give another DST", url=backends[0].url)
@@ -119,10 +120,9 @@ def info_command(url: str, as_json: bool) -> None:
     from common.logs import configure_command
     from writebuffer import contract
 
-    configure_command()
+    configure_command(warnings=False)
     backend = _shared(url)
-    reader = backend.open_reader()
-    try:
+    with advising("the URL"), closing(backend.open_reader()) as reader:
         found = []
         for sequencer in reader.sequencers():
             offsets = reader.offsets(sequencer)
@@ -137,8 +137,6 @@ def info_command(url: str, as_json: bool) -> None:
                     "identity": reader.identity(sequencer),
                 }
             )
-    finally:
-        reader.close()
     powers = sorted(power.__name__ for power in backend.powers if power.__module__ == contract.__name__)
     if as_json:
         click.echo(json.dumps({"url": backend.url, "powers": powers, "sequencers": found}))

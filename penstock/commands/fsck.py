@@ -46,7 +46,7 @@ def command(cluster: ClusterConfig, sequencer: int | None, deep: bool, grace_s: 
     from penstock.fsck.report import finding_text, sequencer_text
     from penstock.terminal.progress import Progress
 
-    configure_command()
+    configure_command(warnings=True)
     store, joined = open_joined(cluster)
     options = Options(deep, grace_s, SystemClock().now_ns())
     reports: list[SequencerReport] = []

@@ -39,7 +39,7 @@ def command(cluster: ClusterConfig, sequencer: int | None, dry_run: bool, grace_
     from penstock.cluster.existing import chosen, open_joined
     from penstock.fsck.left_over import orphans_of, removable
 
-    configure_command()
+    configure_command(warnings=True)
     store, joined = open_joined(cluster)
     older_than_ns = SystemClock().now_ns() - round(grace_s * 1e9)
     answers = []

@@ -33,7 +33,7 @@ class _Open:
 
 @click.group()
 def command() -> None:
-    """Look at the files of a file write buffer.
+    """Look at the files of a file write buffer; restart a log that is lost.
 
     Each command but `restart` works beside a running cluster or without one, and neither locks nor changes anything.
     FOLDER is the write buffer's (the one with buffer.json), a data folder whose log/ it is, or its file:// URL.
@@ -62,6 +62,8 @@ def inspect(folder: str, sequencer: int | None, as_json: bool) -> None:
                  damaged: no valid header; unfinished: not valid yet
     next         one past the segment's last valid record
     passed over  bytes after it: of a write that failed and was repeated
+    index        of offsets and times, made once a segment is sealed; readers do
+                 without one, and nothing is lost by a damaged one
 
     The exit code is 5 when something is damaged. `verify` reads the records too.
     """
@@ -156,6 +158,10 @@ def dump(
     """
     from penstock.buffers import log_text
 
+    if decoded:
+        from common.pandas_unused import keep_pandas_out
+
+        keep_pandas_out()
     with _opened(folder, sequencer) as log:
         for place in log.places:
             cursor = log.reader.cursor(place.sequencer)

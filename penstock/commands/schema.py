@@ -47,10 +47,12 @@ def show(cluster: ClusterConfig, namespace: str | None, table: str | None, count
     penstock schema show --counts
     """
     from common.catalog.schema_store import settled_tables
+    from common.pandas_unused import keep_pandas_out
     from common.values.errors import InvalidRequest
     from penstock.cluster.existing import open_cluster
     from penstock.query.show import render
 
+    keep_pandas_out()
     store, _ = open_cluster(cluster)
     tables = settled_tables(store)
     shown = [one for one in tables if namespace in (None, one.namespace) and table in (None, one.table)]

@@ -41,7 +41,7 @@ def command(cluster: ClusterConfig, as_json: bool) -> None:
     from penstock.cluster.existing import open_cluster
     from writebuffer.connect import connect
 
-    configure_command()
+    configure_command(warnings=False)
     store, joined = open_cluster(cluster)
     corrupt: list[PenstockError] = []
     problems: list[PenstockError] = []

@@ -9,6 +9,24 @@ from pathlib import Path
 from tests.support.process_cluster import CALM, ProcessCluster
 from tests.support.wait import wait_until
 
+COMMANDS = (
+    ["status"],
+    ["schema", "show"],
+    ["query", "SELECT * FROM m", "--namespace", "metrics"],
+    ["replay", "--sequencer", "0", "--from-offset", "0", "--dry-run"],
+)
+
+
+def ran_without_pandas(arguments: list[str]) -> bool:
+    """Whether a command ended well, in a process of its own, and pandas was not imported there."""
+    code = (
+        "import sys\n"
+        "from penstock.cli import cli\n"
+        f"code = cli({arguments!r}, standalone_mode=False)\n"
+        "sys.exit(code or ('pandas' in sys.modules))"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).returncode == 0
+
 
 def loads_pandas(pid: int) -> bool:
     return "/pandas/" in Path(f"/proc/{pid}/maps").read_text()
@@ -24,6 +42,10 @@ def test_no_process_of_a_cluster_loads_pandas(tmp_path: Path) -> None:
         pids = {name: cluster.pid(name) for name in cluster.names}
         pids |= {f"worker {pid}": pid for pid in cluster.workers()}
         assert {name for name, pid in pids.items() if loads_pandas(pid)} == set()
+        data = ["--data", str(cluster.data)]
+        for command in COMMANDS:
+            assert ran_without_pandas([*command, *data]), command
+        assert ran_without_pandas(["log", "dump", "--decode", str(cluster.data)])
 
 
 def test_pandas_can_be_imported_after_it_was_kept_out() -> None:

@@ -37,7 +37,7 @@ def test_a_dry_run_reports_what_the_log_holds_and_changes_nothing(tmp_path: Path
             rows = sum(entry.decode_header(one.record.payload).rows for one in found[start:])
             assert report["records"] == len(found) - start
             assert report["bytes"] == sum(len(one.record) for one in found[start:])
-            assert (report["rows"], report["rows_missing"], report["rows_durable"]) == (rows, rows, 0)
+            assert (report["rows"], report["rows_unpersisted"], report["rows_persisted"]) == (rows, rows, 0)
         assert files(cluster.data) == before
         reader.close()
         cluster.stop()

@@ -14,6 +14,7 @@ from penstock.buffers import copy as buffer_copy
 from penstock.buffers.copy import Span, span_of
 from penstock.cli import cli
 from tests.support.buffer_records import read_all, record, records
+from tests.support.ports import free_ports
 from writebuffer.connect import connect
 from writebuffer.contract import Offsets, Reader
 from writebuffer.faults import Faults, FaultyWriter
@@ -237,3 +238,13 @@ def test_an_interrupted_append_says_how_to_continue(
     result = run("copy", source, destination, *options)
     assert result.exit_code == 0, result.output
     assert [each for _, each in read_all(backend)] == records([*range(100, 105), *range(3, 40)])
+
+
+@pytest.mark.parametrize("command", [["info", "{url}"], ["copy", "{url}", "file:///nowhere", "--sequencer", "all"]])
+def test_a_server_that_is_away_is_reported_in_one_line_with_what_to_check(command: list[str]) -> None:
+    """Exit code 3; nothing of a client library's own log."""
+    url = f"redis://127.0.0.1:{free_ports(1)[0]}/0"
+    result = run(*(part.format(url=url) for part in command))
+    assert result.exit_code == 3
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith("Connection refused; check that it runs and that the URL has its host and port\n")

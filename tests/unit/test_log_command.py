@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from common.values.ids import Offset, SequencerId
-from penstock.cli import cli
+from penstock.cli import COMMANDS, cli
+from penstock.commands.log import command
 from penstock.terminal import exit_codes
 from tests.support import log_process
 from tests.support.buffer_records import record as plain_record
@@ -69,6 +71,7 @@ def test_inspect_shows_offsets_segments_and_indexes(folder: Path) -> None:
     text = run("inspect", folder).stdout
     assert "sequencer 0: offsets 0 to 12" in text
     assert "not held, as seen from here; last by pid" in text
+    assert not re.search("missing|damaged|horizon", text)
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify", "dump", "size"])
@@ -98,6 +101,7 @@ def test_a_live_log_is_shown_with_its_holder_and_the_segment_that_is_open(tmp_pa
     [left] = answer("inspect", url)["sequencers"]
     assert left["holder"]["held"] is False
     assert [(one["state"], one["index"]) for one in left["segments"]] == [("left open", "missing")]
+    assert "missing" not in run("inspect", url).stdout
 
 
 def test_verify_counts_what_it_read(folder: Path) -> None:
@@ -146,6 +150,8 @@ def test_a_damaged_index_or_horizon_is_a_note(folder: Path) -> None:
     assert ["is damaged" in note for note in found["notes"]] == [True]
     damage(folder / "log" / "000" / "horizon", 30)
     assert len(answer("verify", folder, "--sequencer", 0)[0]["notes"]) == 2
+    inspected = run("inspect", folder, "--sequencer", 0).stdout
+    assert "the horizon file, which says how far readers may read, is damaged: they find the end by" in inspected
 
 
 def test_dump_prints_the_records_of_a_range(folder: Path) -> None:
@@ -229,3 +235,9 @@ def test_a_trimmed_offset_is_reported_with_the_oldest(folder: Path) -> None:
     writer.close()
     assert f"the oldest still readable is {first}" in run("dump", folder, "--from-offset", 0).stderr
     assert answer("verify", folder)[0]["records"] == 12 - first
+
+
+def test_help_lists_what_the_group_can_do() -> None:
+    """Each subcommand of `log` is in the first line of help that `penstock --help` shows."""
+    for name in command.commands:
+        assert name in COMMANDS["log"]

@@ -39,3 +39,17 @@ def test_a_logger_of_its_own_has_the_form_of_the_process_s() -> None:
     time, rest = stream.getvalue().split(" ", 1)
     assert time.startswith("timestamp=2")
     assert rest == 'level=warning process=penstock event="router is killed" after_s=3\n'
+
+
+def test_a_command_that_answers_at_once_logs_only_errors() -> None:
+    """Its own last line says what it could not do; one that works for long says what keeps it waiting."""
+    code = (
+        "import structlog; from common import logs\n"
+        "for warnings in (False, True):\n"
+        "    logs.configure_command(warnings=warnings)\n"
+        "    structlog.get_logger().warning('librdkafka', warnings=warnings)\n"
+        "    structlog.get_logger().error('broken', warnings=warnings)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    events = [line.partition(" event=")[2] for line in said.splitlines()]
+    assert events == ["broken warnings=false", "librdkafka warnings=true", "broken warnings=true"]

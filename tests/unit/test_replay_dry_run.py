@@ -67,11 +67,11 @@ def a_rig() -> IngesterRig:
 
 
 def test_the_counts_are_those_of_the_log() -> None:
-    """Every row is durable, missing, duplicate or dead, and each kind as many as there are."""
+    """Every row is persisted or not, a duplicate or dead, and each kind as many as there are."""
     rig = a_rig()
     report = report_of(rig, buffer_of(rig).open_reader())
     assert (report.records, report.records_duplicate, report.records_dead) == (4, 1, 1)
-    assert (report.rows, report.rows_durable, report.rows_missing) == (8, 3, 2)
+    assert (report.rows, report.rows_persisted, report.rows_unpersisted) == (8, 3, 2)
     assert (report.rows_duplicate, report.rows_dead) == (2, 1)
     assert report.bytes == sum(each.record.size for each in rig.log)
     assert (report.replay_offset, report.manifest_number) == (rig.core.state.replay_offset, rig.core.state.number)
@@ -88,7 +88,7 @@ def test_a_repeat_of_a_persisted_record_is_a_duplicate_wherever_the_range_begins
     rig.again(0)
     rig.poll()
     report = report_of(rig, buffer_of(rig).open_reader(), first)
-    assert (report.rows_duplicate, report.records_duplicate, report.rows_missing) == (3, 1, 0)
+    assert (report.rows_duplicate, report.records_duplicate, report.rows_unpersisted) == (3, 1, 0)
     assert rig.core.counters.rows_duplicate == 3
 
 
@@ -127,9 +127,9 @@ def test_the_counts_are_a_model_s(steps: list[str], start: int) -> None:
                 for r in rows
             )
         seen.add(marks)
-    assert (report.rows_durable, report.rows_duplicate, report.rows_dead) == (durable, duplicate, dead)
+    assert (report.rows_persisted, report.rows_duplicate, report.rows_dead) == (durable, duplicate, dead)
     assert report.rows == sum(each.record.rows for each in logged)
-    assert report.rows_missing == report.rows - durable - duplicate - dead
+    assert report.rows_unpersisted == report.rows - durable - duplicate - dead
 
 
 def delete(objects: dict[str, bytes], path: str) -> None:
@@ -143,10 +143,10 @@ def cut_short(objects: dict[str, bytes], path: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "difference"), [(delete, "it is missing"), (cut_short, r"it has \d+ bytes, \d+ were")]
 )
-def test_rows_of_a_file_that_is_not_as_written_are_not_durable(
+def test_rows_of_a_file_that_is_not_as_written_are_lost(
     damage: Callable[[dict[str, bytes], str], None], difference: str
 ) -> None:
-    """They are lost, and the file is named; rows of other files of the same partition and table are durable."""
+    """They are lost, and the file is named; rows of other files of the same partition and table are not."""
     rig = IngesterRig()
     for first in (0, 3):
         rig.append({"cpu": [row(DAY0_NS + first + n, "a", v=1.0) for n in range(3)], "mem": [row(DAY0_NS, "a", v=1.0)]})
@@ -155,10 +155,10 @@ def test_rows_of_a_file_that_is_not_as_written_are_not_durable(
     files = [file for file in rig.core.state.files.values() if file.partition.table_id.table == "cpu"]
     assert len(files) == 2
     whole = report_of(rig, buffer_of(rig).open_reader())
-    assert (whole.rows_durable, whole.rows_lost, whole.files, whole.files_lost) == (8, 0, 4, {})
+    assert (whole.rows_persisted, whole.rows_lost, whole.files, whole.files_lost) == (8, 0, 4, {})
     damage(rig.store.objects, files[0].path)
     report = report_of(rig, buffer_of(rig).open_reader())
-    assert (report.rows_durable, report.rows_lost, report.rows_missing) == (5, 3, 0)
+    assert (report.rows_persisted, report.rows_lost, report.rows_unpersisted) == (5, 3, 0)
     assert report.files_lost.keys() == {files[0].path}
     assert re.match(difference, report.files_lost[files[0].path])
 
@@ -168,7 +168,7 @@ def test_a_file_that_a_listing_does_not_show_yet_is_not_lost(monkeypatch: pytest
     rig = a_rig()
     monkeypatch.setattr(type(rig.store), "list", lambda self, prefix: iter(()))
     report = report_of(rig, buffer_of(rig).open_reader())
-    assert (report.rows_durable, report.rows_lost, report.files_lost) == (3, 0, {})
+    assert (report.rows_persisted, report.rows_lost, report.files_lost) == (3, 0, {})
 
 
 def test_the_command_names_a_lost_file_and_ends_with_5(tmp_path: Path) -> None:
@@ -242,5 +242,7 @@ def test_the_command_reads_to_the_offset_given(tmp_path: Path, until: list[str],
     assert (text.exit_code, document.exit_code) == (0, 0), text.output
     report = json.loads(document.stdout)
     assert (report["records"], report["from_offset"]) == (records, 0)
-    assert f"\n  records            {records:>12,}   {report['bytes']:,} bytes\n" in text.stdout
-    assert f"\n  rows               {report['rows']:>12,}\n" in text.stdout
+    assert f"\n  records              {records:>12,}   {report['bytes']:,} bytes\n" in text.stdout
+    assert f"\n  rows in them         {report['rows']:>12,}   of these\n" in text.stdout
+    assert f"\n    persisted          {report['rows_persisted']:>12,}   are in files that manifest" in text.stdout
+    assert f"\n    not persisted yet  {report['rows_unpersisted']:>12,}   are durable in the write" in text.stdout
