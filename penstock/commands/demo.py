@@ -27,8 +27,8 @@ def command(folder: Path | None, samples: int, rows: int) -> None:
     """Show the whole path on a cluster in a scratch folder, and check it.
 
     Sends this machine's live metrics and a burst of generated ones, reads them by SQL, kills an ingester, reads the
-    same rows again, replays a sequencer, stops in order, and shows where the Parquet files are. The exit code is not 0
-    when any check fails.
+    same rows again, replays a sequencer, stops in order, and shows where the Parquet files are; deletes one, and brings
+    its rows back by a replay. The exit code is not 0 when any check fails.
     """
     import shlex
     import tempfile

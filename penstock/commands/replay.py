@@ -1,12 +1,16 @@
 """`penstock replay`."""
 
 import json
+import tempfile
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from common.values.config import ClusterConfig
+from common.values.config import ClusterConfig, IngesterConfig
 from common.values.errors import InvalidRequest
 from common.values.ids import Offset, SequencerId
 from common.values.shown import counted
@@ -16,84 +20,209 @@ from penstock.terminal.options import SectionedCommand, settings
 from penstock.terminal.unreachable import advising
 
 if TYPE_CHECKING:
-    from ingester.replay import ReplayReport
+    from common.store.objects import ObjectStore
+    from penstock.replay.reading import Range
+    from writebuffer.contract import Reader
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the flags say. Times in ns since 1970."""
+
+    sequencer: SequencerId
+    from_offset: int | None
+    from_time_ns: int | None
+    to_offset: int | None
+    to_time_ns: int | None
+    namespace: str | None
+    table: str | None
+    dry_run: bool
+    diff: bool
+    rewrite: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Raises InvalidRequest for flags that do not go together."""
+        if (self.from_offset is None) == (self.from_time_ns is None):
+            raise InvalidRequest("give either --from-offset or --from-time: where to begin to read")
+        if self.to_offset is not None and self.to_time_ns is not None:
+            raise InvalidRequest("give --to-offset or --to-time, not both: where to stop")
+        if self.to_offset is not None and self.from_offset is not None and self.to_offset < self.from_offset:
+            raise InvalidRequest(
+                f"--to-offset {self.to_offset} is below --from-offset {self.from_offset}: give a higher one, or none "
+                "for the end now"
+            )
+        if self.diff and not self.dry_run:
+            raise InvalidRequest("--diff only compares: give it together with --dry-run")
+        if self.rewrite and self.dry_run:
+            raise InvalidRequest("--rewrite with --dry-run would do nothing: --dry-run --diff shows what it would mend")
+        if self.table is not None and self.namespace is None:
+            raise InvalidRequest("--table needs --namespace: tables of two namespaces may have the same name")
+        if self.dry_run and not self.diff and self.namespace is not None:
+            raise InvalidRequest("--namespace and --table choose what is compared or mended: add --diff to --dry-run")
+
+
+_LEAST_NS = 10**17
+"""Smaller numbers are years, seconds or milliseconds that somebody took for nanoseconds."""
+
+
+class _Time(click.ParamType[int]):
+    """RFC 3339, or integer nanoseconds since 1970."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> int:
+        text = str(value)
+        if text.isdigit() and int(text) >= _LEAST_NS:
+            return int(text)
+        if text.isdigit():
+            self.fail(
+                f"{text} is in 1973 or before as nanoseconds since 1970; a date is 2026-11-27T12:00:00Z", param, context
+            )
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is no time: give 2026-11-27T12:00:00Z, or nanoseconds since 1970", param, context)
+        if at.tzinfo is None:
+            self.fail(f"{text!r} has no zone: add Z for UTC, or an offset such as +01:00", param, context)
+        since = at - datetime(1970, 1, 1, tzinfo=UTC)
+        return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
+
+
+_offset = click.IntRange(min=0)
 
 
 @click.command(cls=SectionedCommand)
 @click.option("--sequencer", type=click.IntRange(min=0), required=True, metavar="N", help="The sequencer to read.")
-@click.option("--from-offset", type=click.IntRange(min=0), required=True, metavar="K", help="First offset to read.")
+@click.option("--from-offset", type=_offset, metavar="K", help="First offset to read.")
 @click.option(
-    "--to-offset", type=click.IntRange(min=0), metavar="K", help="Stop before this one. [default: the end now]"
+    "--from-time", type=_Time(), metavar="TIME", help="First append time to read, such as 2026-11-27T12:00:00Z."
 )
-@click.option("--dry-run", is_flag=True, help="Report only; change nothing. Required in this release.")
+@click.option("--to-offset", type=_offset, metavar="K", help="Stop before this one. [default: the end now]")
+@click.option("--to-time", type=_Time(), metavar="TIME", help="Stop before the first record appended then or later.")
+@click.option("--namespace", metavar="NAME", help="Only tables of this one. [default: all]")
+@click.option("--table", metavar="NAME", help="Only this table of --namespace.")
+@click.option("--dry-run", is_flag=True, help="Report only; change nothing.")
+@click.option("--diff", is_flag=True, help="With --dry-run: compare every row and value with those in the files.")
+@click.option("--rewrite", is_flag=True, help="Make partitions that differ from the log anew, from the log alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @settings(ClusterConfig, without=("sequencers",))
 def command(
-    cluster: ClusterConfig, sequencer: int, from_offset: int, to_offset: int | None, dry_run: bool, as_json: bool
+    cluster: ClusterConfig, sequencer: int, from_time: int | None, to_time: int | None, **flags: object
 ) -> None:
-    """Read a sequencer again from an offset and report what is in it.
+    """Read a sequencer again from an offset or a time, and put what the store lacks into it.
 
-    Reads the write buffer and the manifest, beside a running cluster or without one, and changes nothing. Of the files
-    that the manifest names it is checked that they exist and have the size that was written; their content is not
-    read. The exit code is 5 when one does not.
+    Works beside a running cluster or without one, and as often as you like: a row or value that the store has already
+    is left as it is. Files that are missing, cut or changed are replaced, if their records are all in the range read.
+
+    \b
+    --dry-run         count what is in the records, and check that files exist and have their size
+    --dry-run --diff  also compare every row and value with the files, and name what differs
+    (neither)         add the rows and values that the store lacks
+    --rewrite         make partitions that differ anew: rows that the log does not have go
+
+    The exit code is 5 when something is not as written, and stays so. To bring everything back, read from the oldest
+    offset (`penstock status` shows it).
     """
-    if not dry_run:
-        raise InvalidRequest(
-            "replay into a live store is not built yet: rows would have to go through the running ingester. "
-            "Add --dry-run to see what is in the records and how much of it is persisted"
-        )
-    if to_offset is not None and to_offset < from_offset:
-        raise InvalidRequest(
-            f"--to-offset {to_offset} is below --from-offset {from_offset}: give a higher one, or none for the end now"
-        )
-    report = _read_again(cluster, SequencerId(sequencer), Offset(from_offset), to_offset)
-    click.echo(json.dumps(report.to_json()) if as_json else _text(report))
-    if report.files_lost:
+    asked = _Asked(SequencerId(sequencer), from_time_ns=from_time, to_time_ns=to_time, **flags)  # type: ignore[arg-type]
+    asked.check()
+    if not _run(cluster, asked):
         raise SystemExit(exit_codes.CORRUPT)
 
 
-def _read_again(
-    cluster: ClusterConfig, sequencer: SequencerId, from_offset: Offset, to_offset: int | None
-) -> "ReplayReport":
-    from common.catalog.manifest import manifest
+def _run(cluster: ClusterConfig, asked: _Asked) -> bool:
+    """Whether the store is as the log says, or is now."""
     from common.logs import configure_command
     from common.pandas_unused import keep_pandas_out
-    from common.store.objects import run
-    from ingester.replay import dry_run
     from penstock.cluster.existing import open_cluster
-    from penstock.terminal.progress import Progress
     from writebuffer.connect import connect
 
     configure_command(warnings=False)
     keep_pandas_out()
     store, joined = open_cluster(cluster)
-    if sequencer >= joined.sequencers:
+    if asked.sequencer >= joined.sequencers:
         raise InvalidRequest(
-            f"--sequencer {sequencer}: the cluster has {counted(joined.sequencers, 'sequencer')} "
+            f"--sequencer {asked.sequencer}: the cluster has {counted(joined.sequencers, 'sequencer')} "
             f"(0..{joined.sequencers - 1})"
         )
-    with advising("--write-buffer"), closing(connect(cluster.write_buffer_url).open_reader()) as reader:
-        state = run(manifest.load(sequencer), store)
-        next_offset = reader.offsets(sequencer).next_offset
-        check_within("--from-offset", from_offset, sequencer, next_offset)
-        end = next_offset if to_offset is None else Offset(min(to_offset, next_offset))
-        with Progress("record", total=end - from_offset) as progress:
-            return dry_run(reader, state, store, from_offset, end, progress.advance)
+    with advising("--write-buffer"):
+        opened = connect(cluster.write_buffer_url).open_reader()
+    with closing(opened) as reader:
+        if asked.dry_run and not asked.diff:
+            return _count(store, reader, asked)
+        return _compare_or_mend(store, reader, asked)
 
 
-def _text(report: "ReplayReport") -> str:
-    lost = "".join(f"\n  {path}: {difference}" for path, difference in report.files_lost.items())
-    return (
-        f"sequencer {report.sequencer}: read offsets {report.from_offset} to {report.next_offset}, changed nothing\n"
-        f"  records              {report.records:>12,}   {report.bytes:,} bytes\n"
-        f"  rows in them         {report.rows:>12,}   of these\n"
-        f"    persisted          {report.rows_persisted:>12,}   are in files that manifest record "
-        f"{report.manifest_number} names\n"
-        f"    in lost files      {report.rows_lost:>12,}   were persisted in files that are missing or cut: "
-        f"{len(report.files_lost):,} of {report.files:,}\n"
-        f"    not persisted yet  {report.rows_unpersisted:>12,}   are durable in the write buffer alone\n"
-        f"    duplicates         {report.rows_duplicate:>12,}   count once already: in {report.records_duplicate:,} "
-        "repeated records\n"
-        f"    undecodable        {report.rows_dead:>12,}   go to dead letters: in {report.records_dead:,} records"
-        f"{lost}"
-    )
+def _count(store: "ObjectStore", reader: "Reader", asked: _Asked) -> bool:
+    from common.catalog.manifest import manifest
+    from common.store.objects import run
+    from penstock.replay.dry_run import dry_run
+    from penstock.replay.text import counts_text
+    from penstock.terminal.progress import Progress
+
+    state = run(manifest.load(asked.sequencer), store)
+    span = _range(reader, asked)
+    with Progress("record", total=span.end - span.first) as progress:
+        report = dry_run(reader, state, store, span.first, span.end, progress.advance)
+    click.echo(json.dumps(report.to_json()) if asked.as_json else counts_text(report))
+    return not report.files_lost
+
+
+def _compare_or_mend(store: "ObjectStore", reader: "Reader", asked: _Asked) -> bool:
+    from common.catalog.manifest import manifest
+    from common.store.objects import run
+    from penstock.replay.gathering import Selection
+    from penstock.replay.holder import find_holder
+    from penstock.replay.repair import Mode
+    from penstock.replay.replay import Replay
+    from penstock.replay.text import report_text
+    from penstock.terminal.progress import Progress
+
+    mode = Mode.COMPARE if asked.diff else Mode.REWRITE if asked.rewrite else Mode.ADD
+    _range(reader, asked)  # before anything is claimed: for its errors
+    holder = None if mode is Mode.COMPARE else find_holder(reader, store, asked.sequencer)
+    state = holder.state if holder else run(manifest.load(asked.sequencer), store)
+    span = _range(reader, asked)  # after the manifest: every offset that it names is below the end
+    with tempfile.TemporaryDirectory(prefix="penstock-replay-") as folder:
+        replay = Replay(
+            reader,
+            store,
+            state,
+            span,
+            Selection(asked.namespace, asked.table),
+            mode,
+            Path(folder),
+            IngesterConfig().file_bytes_max,
+        )
+        with Progress("record", total=span.end - span.first) as progress:
+            keys = replay.gather(progress.advance)
+        with Progress("partition", total=len(keys)) as progress:
+            if holder is None:
+                replay.compare(keys, progress.advance)
+            else:
+                replay.mend(keys, holder, progress.advance)
+    report = replay.report
+    click.echo(json.dumps(report.to_json()) if asked.as_json else report_text(report))
+    return report.is_as_written
+
+
+def _range(reader: "Reader", asked: _Asked) -> "Range":
+    """Raises OffsetTrimmed and InvalidRequest for an offset that is not there."""
+    from penstock.replay.reading import Range, offset_at
+    from writebuffer.errors import OffsetTrimmed
+
+    there = reader.offsets(asked.sequencer)
+    next_offset = there.next_offset
+    if asked.from_time_ns is not None:
+        first = offset_at(reader, asked.sequencer, asked.from_time_ns)
+    else:
+        first = Offset(asked.from_offset or 0)
+        check_within("--from-offset", first, asked.sequencer, next_offset)
+        if first < there.first_offset:
+            raise OffsetTrimmed(asked.sequencer, first, there.first_offset)
+    end = next_offset
+    if asked.to_time_ns is not None:
+        end = min(end, offset_at(reader, asked.sequencer, asked.to_time_ns))
+    elif asked.to_offset is not None:
+        end = Offset(min(end, asked.to_offset))
+    return Range(asked.sequencer, first, max(first, end))

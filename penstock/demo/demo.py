@@ -2,8 +2,8 @@
 
 Live metrics go in through the unmodified influxdb-client and a burst through `penstock load`; the rows are read by SQL,
 an ingester is killed, the same rows are read again, its sequencer is replayed without changing anything, and after an
-ordered stop the same rows are in Parquet files. Every step runs the commands a user would run; DemoFailed says which
-one failed.
+ordered stop the same rows are in Parquet files. One of these is deleted, and a replay brings its rows back. Every step
+runs the commands a user would run; DemoFailed says which one failed.
 """
 
 import json
@@ -23,6 +23,7 @@ import psutil
 from common.values.config import ClusterConfig, IngesterConfig, RouterConfig, to_environment
 from common.values.errors import Misconfigured, PenstockError
 from penstock.cluster import embedded, ports
+from penstock.terminal import exit_codes
 
 NAMESPACE = "metrics"
 MADE = ("penstock-data", "cluster.log", "cluster.out")
@@ -58,6 +59,8 @@ def run(folder: Path, *, samples: int, load_rows: int) -> None:
         _same(before, [cluster.rows(sql, "--stored-only") for sql in SQL], "in the files alone")
         files = sorted((cluster.data / "store" / "data").rglob("*.parquet"))
         _expect(bool(files), f"no Parquet files below {cluster.data}/store/data")
+        _lose_a_file(cluster, files)
+        _same(before, [cluster.rows(sql, "--stored-only") for sql in SQL], "after the replay")
         _say(f"{len(files)} Parquet files below {cluster.data}/store/data, the first one {files[0]}")
 
 
@@ -96,10 +99,10 @@ class DemoCluster:
         """The table that a query prints. Waits for an ingester on its way back."""
         return self.shows("query", sql, "--namespace", NAMESPACE, "--timeout", "60", *arguments)
 
-    def shows(self, *arguments: str) -> str:
-        """Run a command of penstock, printing the command and what it prints."""
+    def shows(self, *arguments: str, fails_with: int = exit_codes.OK) -> str:
+        """Run a command of penstock that ends with that exit code, printing the command and what it prints."""
         _say(f"$ penstock {shlex.join(arguments)}")
-        shown = self._run(*arguments)
+        shown = self._run(*arguments, fails_with=fails_with)
         click.echo(shown.rstrip())
         return shown
 
@@ -122,7 +125,7 @@ class DemoCluster:
         code = self._process.wait(_STOP_S)
         _expect(code == 0, f"the cluster stopped with exit code {code}; see {self.log}")
 
-    def _run(self, *arguments: str) -> str:
+    def _run(self, *arguments: str, fails_with: int = exit_codes.OK) -> str:
         done = subprocess.run(
             self._command(*arguments),
             env=self._environ,
@@ -132,7 +135,7 @@ class DemoCluster:
             check=False,
         )
         _expect(
-            done.returncode == 0,
+            done.returncode == fails_with,
             f"penstock {shlex.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}\n{self._log_tail()}",
         )
         return done.stdout
@@ -224,6 +227,19 @@ def _replay(cluster: DemoCluster) -> None:
     cluster.shows(*arguments)
     report = cluster.answers(*arguments, "--json")
     _expect(report["rows"] > 0, f"the replay found no rows: {report}")
+
+
+def _lose_a_file(cluster: DemoCluster, files: list[Path]) -> None:
+    """Delete a file of table cpu by hand; the replay of its sequencer brings its rows back."""
+    lost = max((file for file in files if "/cpu/" in file.as_posix()), key=lambda file: file.stat().st_size)
+    sequencer = str(int(lost.name.split("-")[0]))
+    _say(f"Deleting {lost} by hand")
+    lost.unlink()
+    replay = ["replay", "--sequencer", sequencer, "--from-offset", "0"]
+    cluster.shows(*replay, "--dry-run", "--diff", fails_with=exit_codes.CORRUPT)
+    cluster.shows(*replay)
+    report = cluster.answers(*replay, "--dry-run", "--diff", "--json")
+    _expect(report["partitions_different"] == 0, f"the store is not as the log says: {report}")
 
 
 def _same(before: list[str], after: list[str], where: str) -> None:

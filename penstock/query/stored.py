@@ -54,6 +54,8 @@ def check_all(files: Iterable[StoredFile], store: ObjectStore) -> None:
 
 def _damaged(file: StoredFile, why: str) -> DataCorrupt:
     return DataCorrupt(
-        f"{file.path}: {why}. The manifest names this file with {file.rows} rows: restore it from a copy of the store",
+        f"{file.path}: {why}. The manifest names this file with {file.rows} rows: `penstock replay` brings them back "
+        f"from offset {file.first_offset} of the log, if that still has it; else restore it from a copy of the store",
         path=file.path,
+        why=why,
     )

@@ -1,7 +1,7 @@
 """Replay as a dry run: what a sequencer's records from some offset on hold, and how much of it is durable already.
 
 Reads the buffer and the manifest, changes nothing, beside a live cluster or without one, in bounded memory. The files
-that the manifest names are checked to exist with the size that was written; their content is not read.
+that the manifest names are checked to exist with the size that was written; their content is not read: `--diff` does.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,24 +13,19 @@ import numpy.typing as npt
 
 from common.catalog.manifest.change import StoredFile
 from common.catalog.manifest.frontier import Frontier
-from common.catalog.manifest.producers import Producers
 from common.catalog.manifest.state import ManifestState
 from common.catalog.partition_key import PartitionKey
 from common.catalog.paths import DATA
 from common.entry import Entry
 from common.store.objects import NotFound, ObjectStore
-from common.values.errors import Unavailable
 from common.values.ids import Offset
 from common.values.schema import DAY_NS, times_ns
-from ingester.core.ledger import Ledger
 from ingester.following.decode import Decoded, decode
+from penstock.replay.judging import Fate, Judge, recalled
+from penstock.replay.reading import Range, read
 from writebuffer.contract import Reader
 
 Times = npt.NDArray[np.int64]
-
-POLL_RECORDS = 1_000
-POLL_BYTES = 16 * 1024 * 1024
-POLL_TIMEOUT_S = 5.0
 
 
 @dataclass
@@ -39,8 +34,7 @@ class ReplayReport:
 
     rows = rows_persisted + rows_lost + rows_unpersisted + rows_duplicate + rows_dead: in files of the store, persisted
     in a file that is gone or has another size (or one of several that may have them), only in the buffer and in the
-    ingester's memory, in a record that repeats an earlier one, in a record that cannot be decoded. Which are earlier:
-    those of this range, and for records from the replay offset on all below it, which the manifest knows.
+    ingester's memory, in a record that repeats an earlier one, in a record that cannot be decoded.
     files: how many the manifest names. files_lost: path and what is wrong, of those that are not as written.
     """
 
@@ -80,28 +74,14 @@ def dry_run(
     OffsetInFuture, Unavailable when the store is away, or the buffer stays silent below its own next offset.
     """
     lost = lost_files(state, store)
-    cursor = reader.cursor(state.sequencer)
-    try:
-        cursor.seek(from_offset)
-        next_offset = reader.offsets(state.sequencer).next_offset
-        end = next_offset if to_offset is None else min(to_offset, next_offset)
-        count = _Count(state, lost, from_offset, end)
-        at = from_offset
-        while at < end:
-            batch = cursor.poll(POLL_RECORDS, POLL_BYTES, POLL_TIMEOUT_S)
-            if batch.next_offset == at:
-                raise Unavailable(
-                    f"sequencer {state.sequencer}: no record came at offset {at}, although the log goes up to {end}: "
-                    "check the write buffer, then run this again"
-                )
-            for sequenced in batch.records:
-                if sequenced.offset < end:
-                    count.add(decode(sequenced))
-            progress(min(batch.next_offset, end) - at)
-            at = batch.next_offset
-        return count.report
-    finally:
-        cursor.close()
+    next_offset = reader.offsets(state.sequencer).next_offset
+    asked = Range(state.sequencer, from_offset, next_offset if to_offset is None else min(to_offset, next_offset))
+    count = _Count(state, lost, asked)
+    for earlier in recalled(reader, state, asked):
+        count.judge.recall(earlier)
+    for sequenced in read(reader, asked, progress):
+        count.add(decode(sequenced))
+    return count.report
 
 
 def lost_files(state: ManifestState, store: ObjectStore) -> dict[str, str]:
@@ -126,47 +106,33 @@ def _what_is_wrong(file: StoredFile, store: ObjectStore) -> str:
 class _Count:
     """What an ingester would make of the records: a repeat of an earlier one, refused, durable or not."""
 
-    def __init__(self, state: ManifestState, lost: Mapping[str, str], from_offset: Offset, end: Offset) -> None:
-        self.report = ReplayReport(state.sequencer, from_offset, end, state.number, state.replay_offset)
+    def __init__(self, state: ManifestState, lost: Mapping[str, str], asked: Range) -> None:
+        self.report = ReplayReport(state.sequencer, asked.first, asked.end, state.number, state.replay_offset)
         self.report.files, self.report.files_lost = len(state.files), dict(lost)
         self._lost: dict[PartitionKey, list[StoredFile]] = {}
         for path in lost:
             self._lost.setdefault(state.files[path].partition, []).append(state.files[path])
         self._state = state
-        self._producers = Producers()
-        self._log_time_ns = 0
-        self._as_of_replay_offset = False
-        self._ledger = Ledger(state)
+        self.judge = Judge(state)
 
     def add(self, record: Decoded) -> None:
         report = self.report
         report.records += 1
         report.bytes += record.size
         report.rows += record.rows
-        if self._is_repeated(record):
-            report.records_duplicate += 1
-            report.rows_duplicate += record.rows
-        elif isinstance(record.content, Entry) and not self._ledger.refusal(tables := record.tables):
-            self._ledger.learn(tables)
-            persisted, lost = self._persisted(record.content, record.offset)
-            report.rows_persisted += persisted - lost
-            report.rows_lost += lost
-            report.rows_unpersisted += record.rows - persisted
-        else:
-            report.records_dead += 1
-            report.rows_dead += record.rows
-
-    def _is_repeated(self, record: Decoded) -> bool:
-        if record.offset >= self._state.replay_offset and not self._as_of_replay_offset:
-            self._as_of_replay_offset = True
-            self._producers, self._log_time_ns = self._state.as_of.producers.copy(), self._state.as_of.log_time_ns
-        self._log_time_ns = max(self._log_time_ns, record.append_time_ns)
-        if record.producer_id is None:
-            return False
-        mark = (record.producer_id, record.producer_sequence, self._log_time_ns)
-        repeated = self._producers.seen(*mark)
-        self._producers.add(*mark)
-        return repeated
+        match self.judge.judge(record):
+            case Fate.REPEATED:
+                report.records_duplicate += 1
+                report.rows_duplicate += record.rows
+            case Fate.DEAD:
+                report.records_dead += 1
+                report.rows_dead += record.rows
+            case Fate.APPLIED:
+                assert isinstance(record.content, Entry)
+                persisted, lost = self._persisted(record.content, record.offset)
+                report.rows_persisted += persisted - lost
+                report.rows_lost += lost
+                report.rows_unpersisted += record.rows - persisted
 
     def _persisted(self, entry: Entry, offset: Offset) -> tuple[int, int]:
         """Rows that the manifest says are durable, and how many of those are in a file that is lost."""
