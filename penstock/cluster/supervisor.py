@@ -24,13 +24,23 @@ _TELLING = {exit_codes.UNAVAILABLE, exit_codes.FENCED, exit_codes.CORRUPT}
 
 
 class Supervisor:
-    """`run` starts all children and returns the exit code. `on_ready` is called once, when all have been ready."""
+    """`run` starts all children and returns the exit code. `on_ready` is called once, when all have been ready.
 
-    def __init__(self, stages: Sequence[Sequence[ChildSpec]], clock: Clock, on_ready: Callable[[], None]) -> None:
+    verdict: what became of the rows, asked after a stop, when all have ended; the last line of the log.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Sequence[ChildSpec]],
+        clock: Clock,
+        on_ready: Callable[[], None],
+        verdict: Callable[[], str],
+    ) -> None:
         self._log = MergedLog([spec.name for stage in stages for spec in stage])
         self._stages = [[self._child(spec, clock) for spec in stage] for stage in stages]
         self._children = [child for stage in self._stages for child in stage]
         self._on_ready = on_ready
+        self._verdict = verdict
         self._stop_asked = asyncio.Event()
         self._kill_asked = asyncio.Event()
 
@@ -63,7 +73,10 @@ class Supervisor:
         announcement.cancel()
         stop_asked.cancel()
         codes = await self._stop()
-        return self._exit_code(await asyncio.gather(*keepers), codes)
+        code = self._exit_code(await asyncio.gather(*keepers), codes)
+        if self._stop_asked.is_set():
+            self._log.say(await asyncio.to_thread(self._verdict))
+        return code
 
     def _ask_stop(self, number: int) -> None:
         self._log.say(f"{signal.Signals(number).name}: stopping; a second signal kills all at once")

@@ -18,7 +18,8 @@ def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConf
     Prints the addresses and three commands to try once all are ready. A process that dies is started again.
 
     Ctrl-C stops in order: the router finishes the requests in flight, then the ingesters persist the rows in their
-    memory. A second Ctrl-C stops at once, which loses nothing that was acknowledged.
+    memory. The last line says whether all of them are in the store. A second Ctrl-C stops at once, which loses nothing
+    that was acknowledged.
     """
     import asyncio
 
@@ -27,6 +28,7 @@ def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConf
     from penstock.cluster import data_folder as datafolder
     from penstock.cluster import embedded, ports
     from penstock.cluster.supervisor import Supervisor
+    from penstock.cluster.verdict import verdict
     from penstock.cluster.welcome import typed_command, welcome
     from writebuffer.connect import connect
 
@@ -41,7 +43,8 @@ def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConf
         cluster = _joined(cluster, clock.now_ns())
         text = welcome(cluster, router, ingester, typed_command())
         stages = embedded.stages(cluster, router, ingester, retention)
-        code = asyncio.run(Supervisor(stages, clock, lambda: click.echo(text)).run())
+        supervisor = Supervisor(stages, clock, lambda: click.echo(text), lambda: verdict(cluster))
+        code = asyncio.run(supervisor.run())
     sys.exit(code)
 
 

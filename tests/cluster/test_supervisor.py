@@ -118,6 +118,7 @@ def test_ctrl_c_stops_the_router_before_the_ingesters(cluster: StubCluster) -> N
     stopped = [name for name, _ in cluster.notes("stopped")]
     assert stopped[0] == "router"
     assert sorted(stopped[1:]) == ["ingester-0", "ingester-1"]
+    assert "the verdict" in cluster.log.splitlines()[-1]
 
 
 def test_a_child_that_was_killed_is_started_again(cluster: StubCluster) -> None:

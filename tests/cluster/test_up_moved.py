@@ -68,4 +68,5 @@ def test_stopping_after_the_store_was_deleted_is_no_success(rows: int, said: str
     up.process.send_signal(signal.SIGTERM)
     assert up.process.wait(30) == 3
     assert said in up.log.read_text()
+    assert "how much is in the store cannot be said now: object store" in up.log.read_text().splitlines()[-1]
     assert not (up.data / "store").exists()

@@ -27,7 +27,8 @@ def child(spec: dict[str, Any]) -> ChildSpec:
 
 async def main(stages: list[list[dict[str, Any]]]) -> int:
     specs = [[child(spec) for spec in stage] for stage in stages]
-    return await Supervisor(specs, SystemClock(), lambda: print("READY", flush=True)).run()
+    supervisor = Supervisor(specs, SystemClock(), lambda: print("READY", flush=True), lambda: "the verdict")
+    return await supervisor.run()
 
 
 if __name__ == "__main__":
