@@ -1,6 +1,6 @@
 """What became of the acknowledged rows when a cluster stopped, by its manifests and its write buffer.
 
-Exit codes do not say it: an ingester that stops in order leaves a long backlog in the buffer, and all with on_stop=leave.
+Exit codes do not say it: an ordered stop leaves a long backlog in the buffer, and all of it with on_stop=leave.
 """
 
 from collections.abc import Mapping
