@@ -18,7 +18,7 @@ from common.values.ids import SequencerId
 from router.parsing.arrow.reading import ArrowTarget, read_arrow
 from router.parsing.draft import NO_TABLES, Draft, NewTables
 from router.parsing.lines.entries import encode_entries
-from router.parsing.lines.few import FewLines, Forms, are_few
+from router.parsing.lines.few import FewLines, Forms
 from router.parsing.lines.matrix import packed
 from router.parsing.lines.piece import Bodies, Piece
 from router.parsing.lines.series_cache import SeriesCache
@@ -113,7 +113,7 @@ class _Batch:
 
     def _read_piece(self, parts: Sequence[Part], together: Bodies) -> Iterator[Mapping[SequencerId, list[PackedRows]]]:
         series = self._series.of(self._namespace)
-        if are_few(parts):
+        if self._forms.suit(parts):
             yield FewLines(parts, together, series, self.draft, self._forms).read()
         else:
             piece = Piece(parts, together, series, self.draft)

@@ -1,6 +1,7 @@
 """A few lines with settled columns are read without the strict parser, and as it reads them."""
 
 from collections.abc import Sequence
+from itertools import islice
 from unittest.mock import patch
 
 import pytest
@@ -108,3 +109,17 @@ def test_forms_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
             if one != other:
                 parser.parse("ns", [Body(f"t {one}=1,{other}=2".encode(), 1, 0)], {"t": schema})
     assert len(parser._forms) < 20
+
+
+def test_where_forms_keep_missing_more_than_a_few_lines_are_read_all_at_once() -> None:
+    """To learn a form for each line costs more: a piece in twenty shows whether it is still so."""
+    names = [f"f{number:03}" for number in range(400)]
+    news = {"t": TableSchema(1, dict.fromkeys(names, ColumnType.FLOAT))}
+    pairs = ((one, other) for one in names for other in names if one < other)
+    parser = BatchParser(1)
+    sizes = []
+    for _ in range(43):
+        unlike = [f"t {one}=1,{other}=2 5".encode() for one, other in islice(pairs, 50)]
+        check(Batch("ns", 1, [Body(b"\n".join(unlike), 1, 0)], news), parser=parser)
+        sizes.append(len(parser._forms))
+    assert sizes == [50] * 21 + [100] * 21 + [150]

@@ -29,6 +29,12 @@ FEW_LINES_MAX = 100
 FEW_BYTES_MAX = 32 * 1024
 """Beyond, the limits of single lines and strings, and of what is packed at once (matrix.py), come within reach."""
 
+FEW_UNLIKE_LINES_MAX = 20
+"""The same where most lines have a form that none before had: to learn one costs ten times what it saves."""
+
+_PIECES_AFTER_UNLIKE = 20
+"""So many are then taken to be of such lines, too, before one shows again what they are."""
+
 FORMS_BYTES_MAX = 8 * 1024 * 1024
 """Of memory, as estimated."""
 
@@ -36,23 +42,34 @@ _FORM_BYTES = 1_200
 _KEY_BYTES = 300
 
 
-def are_few(parts: Sequence[Part]) -> bool:
-    """Whether the lines of a piece are best read one by one."""
-    return (
-        sum(part.end - part.start for part in parts) <= FEW_BYTES_MAX
-        and sum(part.text.count(b"\n", part.start, part.end) for part in parts) <= FEW_LINES_MAX
-    )
-
-
 class Forms:
-    """Forms of lines that were seen before. When full all are forgotten. For one thread."""
+    """Forms of lines that were seen before. When full all are forgotten. For one thread.
+
+    learned: how many so far, those that were forgotten too.
+    """
 
     def __init__(self) -> None:
+        self.learned = 0
+        self._unlike_pieces = 0
         self._forms: dict[tuple[Family, tuple[bytes, ...]], Form] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._forms)
+
+    def suit(self, parts: Sequence[Part]) -> bool:
+        """Whether the lines of the next piece are so few that they are best read one by one."""
+        if sum(part.end - part.start for part in parts) > FEW_BYTES_MAX:
+            return False
+        lines = sum(part.text.count(b"\n", part.start, part.end) for part in parts)
+        if lines > FEW_UNLIKE_LINES_MAX and self._unlike_pieces:
+            self._unlike_pieces -= 1
+            return False
+        return lines <= FEW_LINES_MAX
+
+    def note(self, learned: int, lines: int) -> None:
+        """Of a piece that was read: how many of its forms were learned for it."""
+        self._unlike_pieces = _PIECES_AFTER_UNLIKE if 2 * learned > lines else 0
 
     def find(self, family: Family, keys: tuple[bytes, ...], draft: Draft) -> Form | None:
         """None where not all tags and fields are settled. What is settled stays so, and is remembered."""
@@ -70,6 +87,7 @@ class Forms:
                 self._bytes = 0
             self._forms[family, keys] = form
             self._bytes += size
+            self.learned += 1
         return form
 
 
@@ -89,8 +107,10 @@ class FewLines:
 
     def read(self) -> Mapping[SequencerId, list[PackedRows]]:
         """The rows of the accepted lines, in order, by sequencer and table."""
+        learned = self._forms.learned
         for part in self._parts:
             self._read_part(part)
+        self._forms.note(self._forms.learned - learned, len(self._rows))
         return self._rows.packed()
 
     def _read_part(self, part: Part) -> None:
@@ -112,7 +132,7 @@ class FewLines:
             series = self._series.find(name)
             if series is None:
                 series = self._series.number(name, new_tables.check)
-            sequencer, family = self._series.homes[series]
+            family = self._series.family(series)
             said, texts = without_texts(said)
             section, _, time = said.partition(b" ")
             tokens = section.replace(b"=", b",").split(b",")
@@ -124,8 +144,7 @@ class FewLines:
         except LineError:
             return False
         lines.accepted += 1
-        lines.sequencers.add(sequencer)
-        self._rows.add(series, time_ns, form.fields, values, strings)
+        lines.sequencers.add(self._rows.add(series, family, time_ns, form.fields, values, strings))
         return True
 
     def _read_odd(self, part: Part, start: int, number: int) -> int:

@@ -25,9 +25,16 @@ class FewRows:
         self._known = series
         self._groups: defaultdict[tuple[SequencerId, str], list[_Row]] = defaultdict(list)
 
-    def add(self, series: int, time_ns: int, fields: SortedFields, values: bytes, strings: bytes) -> None:
-        sequencer, family = self._known.homes[series]
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))
+
+    def add(
+        self, series: int, family: Family, time_ns: int, fields: SortedFields, values: bytes, strings: bytes
+    ) -> SequencerId:
+        """family: of the series. Returns its sequencer."""
+        sequencer = self._known.sequencer(series)
         self._groups[sequencer, family.table].append((series, family, time_ns, fields, values, strings))
+        return sequencer
 
     def add_fields(self, series: int, time_ns: int, fields: Fields) -> None:
         """Of a line as the strict parser read it."""
@@ -36,7 +43,7 @@ class FewRows:
         lengths = iter(map(len, texts))
         values = [next(lengths) if isinstance(value, str) else value for _, (_, value) in by_name]
         names = tuple((name, column) for name, (column, _) in by_name)
-        self.add(series, time_ns, names, row_struct(names).pack(*values), b"".join(texts))
+        self.add(series, self._known.family(series), time_ns, names, row_struct(names).pack(*values), b"".join(texts))
 
     def packed(self) -> Mapping[SequencerId, list[PackedRows]]:
         """All rows by sequencer and table, each table once."""

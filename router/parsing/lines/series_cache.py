@@ -41,21 +41,14 @@ class Family:
     tag_keys: tuple[str, ...]
 
 
-Home = tuple[SequencerId, Family]
-"""Where the rows of a series belong."""
-
-
 class NamespaceSeries:
     """The series of one namespace. A number means the same series until the cache drops the namespace.
 
-    families: by family number. By series number: homes; tag_values, the values of its family's tag keys as entries
-    hold them.
+    families: by family number. tag_values: by series number, the values of its family's tag keys as entries hold them.
     """
 
     def __init__(self, namespace: str, sequencers: int, count_bytes: Callable[[int], None]) -> None:
         self.families: list[Family] = []
-        self.homes: list[Home] = []
-        self._each_home: dict[Home, Home] = {}
         self.tag_values: list[bytes] = []
         self._namespace = namespace
         self._sequencers = sequencers
@@ -111,11 +104,11 @@ class NamespaceSeries:
 
     def family(self, number: int) -> Family:
         """Of a series."""
-        return self.homes[number][1]
+        return self.families[self._family_of.item(number)]
 
     def sequencer(self, number: int) -> SequencerId:
         """Of a series."""
-        return self.homes[number][0]
+        return SequencerId(self._sequencer_of.item(number))
 
     def _learned(self, name: bytes, is_known: Callable[[str], bool]) -> int:
         number = self._numbers.get(name)  # of `names` an earlier one may be the same
@@ -138,8 +131,6 @@ class NamespaceSeries:
         sequencer = sequencer_of(series_hash(self._namespace, series.table, series.tags), self._sequencers)
         family = self._family(series)
         self._sequencer_of[number], self._family_of[number] = sequencer, family.number
-        home = sequencer, family
-        self.homes.append(self._each_home.setdefault(home, home))  # equal ones are one object
         self.tag_values.append(tag_values([value for _, value in series.tags]))
         self._numbers[name] = number
         self._count_bytes(2 * len(name) + _SERIES_BYTES)

@@ -29,6 +29,7 @@ def small_limits(rng: random.Random) -> Iterator[None]:
         ({draft: "COLUMNS_MAX"}, rng.choice((2, 6, 12))),
         ({structure: "_BACKSLASHES_MAX"}, rng.choice((1, 3))),
         ({few: "FEW_LINES_MAX"}, rng.choice((0, 5, 1_000))),
+        ({few: "FEW_UNLIKE_LINES_MAX"}, rng.choice((0, 1_000))),
         ({few: "FORMS_BYTES_MAX"}, rng.choice((1, 10_000))),
     )
     with ExitStack() as stack:
