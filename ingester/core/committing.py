@@ -60,6 +60,7 @@ class Committing:
         change = self._change(done, replay_offset)
         for swap in swaps:
             change = swap.added_to(change, self.state)
+        change = self._counted(change)
         self._committing, self._swapping = done, swaps
         self._commit = Commit(self.state, change, f"{self._random.getrandbits(128):032x}")
         return self._commit, answers
@@ -122,6 +123,12 @@ class Committing:
         at_the_end = ending and not self._jobs
         waited = elapsed_ns - self._committed_at_ns >= ADVANCE_NS
         return at_the_end or waited or advance >= ADVANCE_RECORDS
+
+    def _counted(self, change: Change) -> Change:
+        """Rows taken are counted again from where nothing is stored ahead: there, all that is settled was taken."""
+        if change.as_of.rows_taken is not None or self.state.after(change, self.state.epoch).stores_ahead:
+            return change
+        return replace(change, as_of=replace(change.as_of, rows_taken=change.as_of.accounts.settled))
 
     def _change(self, done: tuple[int, ...], replay_offset: Offset) -> Change:
         settled = self._intake.ledger.settled_at(replay_offset)

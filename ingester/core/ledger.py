@@ -29,7 +29,7 @@ SETTLED_MAX = 4096
 class Mark(NamedTuple):
     """One applied record. log_time_ns: the greatest append time up to it. log_bytes: the log up to and with it.
 
-    columns: those it brought that were new to their tables.
+    rows: as its entry says. columns: those it brought that were new to their tables.
     """
 
     offset: Offset
@@ -38,6 +38,7 @@ class Mark(NamedTuple):
     producer_sequence: int
     log_time_ns: int
     log_bytes: int
+    rows: int
     duplicate_rows: int
     dead_rows: int
     columns: tuple[tuple[TableId, Columns], ...]
@@ -159,6 +160,7 @@ class Ledger:
                 record.producer_sequence,
                 self.log_time_ns,
                 self._log_bytes,
+                record.rows,
                 duplicate_rows,
                 dead_rows,
                 columns,
@@ -179,7 +181,8 @@ class Ledger:
         producers.expire(last.log_time_ns)
         stream = StreamMark(as_of.stream.identity, last.offset, last.checksum)
         accounts = _with_rows(as_of.accounts, below)
-        return Settled(AsOf(replay_offset, last.log_time_ns, stream, producers, accounts), _columns_of(below))
+        taken = None if as_of.rows_taken is None else as_of.rows_taken + sum(mark.rows for mark in below)
+        return Settled(AsOf(replay_offset, last.log_time_ns, stream, producers, accounts, taken), _columns_of(below))
 
     def committed(self, state: ManifestState) -> None:
         """Forget the marks that `state` has passed."""

@@ -58,6 +58,7 @@ def claim_change(state: ManifestState, begin: Start, stream: FoundStream, claima
             state.as_of,
             replay_offset=begin.offset,
             stream=state.as_of.stream if resumed else StreamMark(stream.identity),
+            rows_taken=None if begin.gap else state.as_of.rows_taken,
         ),
         claim=claimant,
         gaps=(begin.gap,) if begin.gap else (),

@@ -12,12 +12,23 @@ from penstock.fsck.finding import Finding, Kind
 
 
 def wrong_accounts(state: ManifestState) -> Iterator[Finding]:
-    """Where the accounts do not fit the files."""
+    """Where the accounts fit neither the files nor the rows taken from the log."""
     rows = sum(file.rows for file in state.files.values())
-    stored = state.accounts.stored
+    stored, ahead = state.accounts.stored, state.rows_ahead
     if rows != stored:
-        what = f"its files have {counted(rows, 'row')}, and {stored:,} were stored"
-        yield Finding(Kind.ACCOUNTS, f"sequencer {state.sequencer}: {what}", sequencer=state.sequencer)
+        yield _wrong(state, f"its files have {counted(rows, 'row')}, and {stored:,} were stored")
+    if ahead is None:
+        return
+    taken = f"{state.as_of.rows_taken:,} rows were taken below offset {state.replay_offset}"
+    settled = f"{state.accounts.settled:,} are stored, overwritten, duplicate or dead"
+    if ahead < 0:
+        yield _wrong(state, f"{taken}, and only {settled}: {counted(-ahead, 'row')} lost")
+    if ahead > 0 and not state.stores_ahead:
+        yield _wrong(state, f"{taken}, and {settled}: {counted(ahead, 'row')} counted twice")
+
+
+def _wrong(state: ManifestState, what: str) -> Finding:
+    return Finding(Kind.ACCOUNTS, f"sequencer {state.sequencer}: {what}", sequencer=state.sequencer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ class SequencerReport:
             "rows": self.rows,
             "bytes": self.bytes,
             "accounts": state.accounts.to_json() if state else None,
+            "rows_taken": state.as_of.rows_taken if state else None,
+            "rows_ahead": state.rows_ahead if state else None,
             "gaps": [gap.to_json() for gap in state.gaps] if state else None,
             "dead_letters": self.dead_letters,
             "dead_letter_bytes": self.dead_letter_bytes,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from common.catalog.manifest.change import Accounts
+from common.catalog.manifest.state import ManifestState
 from common.values.shown import counted
 from penstock.fsck.check import SequencerReport
 from penstock.fsck.finding import Finding, Kind, Level
@@ -23,7 +23,7 @@ def sequencer_text(report: SequencerReport) -> str:
     manifest = f"manifest record {state.number} of epoch {state.epoch}, persisted {state.replay_offset}"
     sizes = (counted(report.files, "file"), counted(report.rows, "row"), counted(report.bytes, "byte"))
     lines = [f"sequencer {report.sequencer}: {manifest}: {', '.join(sizes)}: {verdict(report.findings)}"]
-    lines += _accounts(state.accounts)
+    lines += _accounts(state)
     for gap in state.gaps:
         offsets = f"offsets {gap.first_offset} to {gap.next_offset - 1}"
         lines.append(f"  gap: {offsets} were accepted as lost; how many rows they held is not known")
@@ -35,9 +35,17 @@ def sequencer_text(report: SequencerReport) -> str:
     return "\n".join(lines)
 
 
-def _accounts(accounts: Accounts) -> Iterator[str]:
-    parts = accounts.to_json().items()
-    yield f"  rows settled {accounts.settled:,} = {' + '.join(f'{name} {rows:,}' for name, rows in parts)}"
+def _accounts(state: ManifestState) -> Iterator[str]:
+    """Both sides of the equation; rows in the ingester's memory are those of records above, which are not counted."""
+    settled = " + ".join(f"{name} {rows:,}" for name, rows in state.accounts.to_json().items())
+    if state.rows_ahead is None:
+        yield f"  rows {settled} = {state.accounts.settled:,}; not compared with the rows taken, which are not known:"
+        yield "  they are counted from the first commit after a gap, or of this release, with nothing stored ahead"
+        return
+    yield (
+        f"  rows taken {state.as_of.rows_taken:,} below offset {state.replay_offset} + stored ahead "
+        f"{state.rows_ahead:,} = {settled}"
+    )
 
 
 def verdict(findings: Sequence[Finding]) -> str:

@@ -141,6 +141,12 @@ class ManifestAudit:
             f"manifest record {self.state.number}: accounts (durable, stored, duplicate, dead) {found}, not {expected}",
         )
 
+        self._hold(
+            self.state.rows_ahead == 0 or ((self.state.rows_ahead or 0) > 0 and self.state.stores_ahead),
+            f"manifest record {self.state.number}: {self.state.rows_ahead} rows are stored ahead of "
+            f"{self.state.as_of.rows_taken} taken",
+        )
+
     def _check_producers(self) -> None:
         expected = Producers()
         for record in self._model.records[: self.state.replay_offset]:

@@ -127,6 +127,7 @@ class IngesterRig:
         self._rules, self._jobs_max, self._file_bytes_max, self._policy = rules, jobs_max, file_bytes_max, policy
         self._model = Model()
         self._sequence = 0
+        self.checks_rows_taken = True
         self.restart()
 
     def restart(self, removes_unnamed: bool = True) -> None:
@@ -291,6 +292,9 @@ class IngesterRig:
         )
         assert state.accounts.settled == below + covered
         assert state.accounts.stored == sum(file.rows for file in state.files.values())
+        assert covered == 0 or state.stores_ahead
+        if self.checks_rows_taken:
+            assert (state.as_of.rows_taken, state.rows_ahead) == (below, covered)
 
     def read(self) -> dict[Key, dict[str, Any]]:
         """What a reader sees: the manifest's files in order of their commits, then memory, field by field."""

@@ -71,6 +71,7 @@ def test_a_loss_that_was_accepted_is_on_record() -> None:
     change = claim_change(KNOWN, begin, found, Instance("me"))
     assert (change.as_of.replay_offset, change.gaps) == (130, (Gap(Offset(100), Offset(130)),))
     assert change.as_of.stream == StreamMark("one")
+    assert change.as_of.rows_taken is None, "the rows of the gap are not known"
 
 
 @pytest.mark.parametrize(

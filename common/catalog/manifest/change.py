@@ -144,7 +144,8 @@ class AsOf:
     """The result of all records below `replay_offset`; a restart reads from there and starts with these values.
 
     log_time_ns: the greatest append time below it. accounts: `stored` and `overwritten` count the rows of all files,
-    also those above the replay offset.
+    also those above the replay offset. rows_taken: of all records below it, as their entries say, counted apart
+    from the accounts; None where it is not known, after a gap and in manifests of earlier releases.
     """
 
     replay_offset: Offset = ZERO
@@ -152,6 +153,7 @@ class AsOf:
     stream: StreamMark = StreamMark()
     producers: Producers = field(default_factory=Producers)
     accounts: Accounts = Accounts()
+    rows_taken: int | None = 0
 
     def to_json(self, known: Producers | None = None) -> dict[str, Any]:
         """known: the producers before, of which only the difference is written."""
@@ -161,6 +163,7 @@ class AsOf:
             "stream": self.stream.to_json(),
             "producers": self.producers.to_json(known),
             "accounts": self.accounts.to_json(),
+            "taken": self.rows_taken,
         }
 
     @classmethod
@@ -171,6 +174,7 @@ class AsOf:
             stream=StreamMark.from_json(value["stream"]),
             producers=Producers.from_json(value["producers"], known),
             accounts=Accounts(**value["accounts"]),
+            rows_taken=value.get("taken"),
         )
 
 

@@ -69,6 +69,20 @@ class ManifestState:
         return self.as_of.accounts
 
     @property
+    def rows_ahead(self) -> int | None:
+        """Rows of records at or above the replay offset that are settled already, by the accounts; None: not known.
+
+        It is 0 where nothing is stored ahead, and never less: all rows below the replay offset are settled, each once.
+        """
+        taken = self.as_of.rows_taken
+        return None if taken is None else self.accounts.settled - taken
+
+    @property
+    def stores_ahead(self) -> bool:
+        """Whether files may have rows of records at or above the replay offset."""
+        return bool(self._needed_frontiers())
+
+    @property
     def http_address(self) -> str:
         return self.instance.http_address
 
