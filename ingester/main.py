@@ -149,7 +149,7 @@ class Ingester:
         self._log.info(
             "claimed",
             epoch=state.epoch,
-            replay_offset=state.replay_offset,
+            persisted_offset=state.replay_offset,
             next_offset=claimed.next_offset,
             files=len(state.files),
             manifest_number=state.number,

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -49,6 +56,7 @@ class RouterMetrics:
     """A registry of its own, so that several routers fit one process."""
 
     def __init__(self, admission: Admission) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each that says when it began
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = self._counter("requests", "Writes answered, by how they ended.", ("result",))

@@ -72,7 +72,7 @@ def _figures(service: IngesterService) -> dict[str, Any]:
     return {
         "epoch": core.state.epoch,
         "applied_offset": core.applied_offset,
-        "replay_offset": core.state.replay_offset,
+        "persisted_offset": core.state.replay_offset,
         "next_offset": service.next_offset,
         "log_bytes": core.log_bytes,
         "log_records": core.log_records,

@@ -35,8 +35,8 @@ class IngesterCollector(Collector):
             offsets.add_metric(["next"], next_offset)
             yield _gauge("lag_offsets", "Offsets not applied yet.", max(0, next_offset - core.applied_offset))
         yield offsets
-        yield _gauge("log_bytes", "Bytes of records from the replay offset to the applied one.", core.log_bytes)
-        yield _gauge("log_records", "Records from the replay offset to the applied one.", core.log_records)
+        yield _gauge("log_bytes", "Bytes of records from the persisted offset to the applied one.", core.log_bytes)
+        yield _gauge("log_records", "Records from the persisted offset to the applied one.", core.log_records)
         yield _gauge("log_time_seconds", "Greatest append time applied.", core.log_time_ns / 1e9)
 
     def _rows(self) -> Iterable[Metric]:

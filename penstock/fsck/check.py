@@ -75,7 +75,7 @@ class SequencerReport:
             "sequencer": self.sequencer,
             "manifest_number": state.number if state else None,
             "epoch": state.epoch if state else None,
-            "replay_offset": state.replay_offset if state else None,
+            "persisted_offset": state.replay_offset if state else None,
             "files": self.files,
             "rows": self.rows,
             "bytes": self.bytes,

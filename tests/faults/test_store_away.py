@@ -51,7 +51,7 @@ def states(cluster: ProcessCluster) -> set[str]:
 def persisted(cluster: ProcessCluster) -> bool:
     """Whether nothing is left in memory, and every record is below the replay offset."""
     found = [cluster.get(name, "/status") for name in cluster.names[1:]]
-    return all(one["rows_buffered"] == 0 and one["replay_offset"] == one["next_offset"] for one in found)
+    return all(one["rows_buffered"] == 0 and one["persisted_offset"] == one["next_offset"] for one in found)
 
 
 def test_a_store_that_comes_back_has_every_acknowledged_row(tmp_path: Path) -> None:

@@ -97,6 +97,15 @@ def test_a_field_with_a_reserved_name_is_left_out_and_reported(router: RunningRo
     assert json.loads(router.request("GET", "/status")[1])["fields_dropped"] == 4
 
 
+def test_metrics_have_no_series_that_says_when_another_began(router: RunningRouter) -> None:
+    """Those would double the number of series; `_created` is all that is left out."""
+    assert router.write(b"m f=1 1")[0].status == 204
+    names = {line.split("{")[0].split()[0] for line in router.request("GET", "/metrics")[1].decode().splitlines()}
+    assert "penstock_router_lines_accepted_total" in names
+    assert "penstock_router_request_seconds_bucket" in names
+    assert {name for name in names if name.endswith("_created")} == set()
+
+
 def test_ping_and_health_are_what_influxdb_clients_look_for(router: RunningRouter) -> None:
     """/ping is 204 with a version header, JSON on request; /health has a name and status pass; HEAD has no body."""
     for method in ("GET", "HEAD"):

@@ -31,7 +31,7 @@ ANSWER = {
     "epoch": 3,
     "state": "live",
     "applied_offset": 40,
-    "replay_offset": 10,
+    "persisted_offset": 10,
     "next_offset": 44,
     "rows_buffered": 1234,
     "accounts": {"stored": 10, "overwritten": 0, "duplicate": 7, "dead": 0},
