@@ -170,7 +170,7 @@ class IngesterConfig:
     hard_memory_bytes: int = setting(1024 * MIB, "Above this polling stops until persisting has freed memory.")
     log_bytes_max: int = setting(
         1024 * MIB,
-        "Above this many bytes of records from the persisted offset on, the partitions that hold it back are persisted.",
+        "Above this many bytes of records from the persisted offset on, partitions that hold it back are persisted.",
     )
     log_records_max: int = setting(
         1_000_000,
