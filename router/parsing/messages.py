@@ -77,6 +77,11 @@ class RequestLines:
         """Lines that are neither empty nor comments."""
         return self.accepted + (self.withdrawn or 0) + self.refused_count
 
+    @property
+    def are_all_stored(self) -> bool:
+        """Whether each line is accepted as it is, and needs nothing that is not settled."""
+        return not (self.refused_count or self.withdrawn or self.dropped_count or self.needs_additions or self.refusal)
+
     def refuse(self, number: int, line: bytes, reason: str) -> None:
         self.refused_count += 1
         if len(self.refused) < REFUSED_SHOWN_MAX:

@@ -11,9 +11,9 @@ from router.core.events import Cancel, Parse, Parsed, ParseFailed
 from router.parsing.messages import Body, DroppedField, ParsedBatch, RefusedLine, RequestLines
 from router.parsing.time_bounds import TimeBounds
 from router.workers import frames
-from router.workers.frames import RAW_BYTES_MIN, Answer, Message
+from router.workers.frames import ALONE_BYTES_MIN, Answer, Message
 
-SIZES = [0, 1, RAW_BYTES_MIN - 1, RAW_BYTES_MIN, RAW_BYTES_MIN + 1]
+SIZES = [0, 1, ALONE_BYTES_MIN - 1, ALONE_BYTES_MIN, ALONE_BYTES_MIN + 1]
 BLOBS = [bytes([number]) * size for number, size in enumerate(SIZES)]
 LINES = RequestLines(3, 2, 1, [RefusedLine(7, "no", "t")], 1, [DroppedField(8, "time")], {SequencerId(3)}, True)
 
@@ -56,7 +56,7 @@ def carried(message: Message) -> object:
     ],
 )
 def test_a_message_comes_back_as_it_was(message: Message) -> None:
-    """With bodies and payloads on both sides of the size from which they travel raw."""
+    """With bodies and payloads on both sides of the size from which they travel alone."""
     assert carried(message) == message
 
 
@@ -77,5 +77,5 @@ def test_a_failure_comes_back_with_its_error_and_trace(error: PenstockError) -> 
 
 def test_a_large_body_is_not_copied() -> None:
     """The frame's parts are the bodies themselves."""
-    large = bytes(RAW_BYTES_MIN)
+    large = bytes(ALONE_BYTES_MIN)
     assert any(part is large for part in frames.write(Parse(1, 0, "ns", [Body(large, 1, 0)], {})))
