@@ -7,7 +7,6 @@ once where it had parsed something, else after growing pauses.
 """
 
 import asyncio
-from asyncio import IncompleteReadError, StreamReader, StreamWriter
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -15,8 +14,8 @@ from common.logs import Logger
 from common.retrying import PAUSE_S, PAUSE_S_MAX
 from common.values.errors import PenstockError, Unavailable
 from router.core.events import Cancel, Parse, Parsed, ParseFailed
-from router.workers import frames
 from router.workers.frames import Answer
+from router.workers.link import WorkerLink
 from router.workers.process import WorkerProcess
 
 CANCEL_GRACE_S = 5.0
@@ -24,8 +23,6 @@ CANCEL_GRACE_S = 5.0
 
 START_S_MAX = 60.0
 """A worker starts in a fraction of a second; where a machine is overloaded, or reads its Python from afar, in some."""
-
-_READ_AHEAD_BYTES = 256 * 1024
 
 Report = Callable[[Parsed | ParseFailed], None]
 
@@ -38,7 +35,8 @@ class Slot:
         self._start = start
         self._log = log
         self._process = start()
-        self._writer: StreamWriter | None = None
+        self._link: WorkerLink | None = None
+        """To the worker, once it is ready."""
         self._waiting: deque[Parse] = deque()
         self._parsing: Parse | None = None
         self._cancelled: asyncio.TimerHandle | None = None
@@ -61,8 +59,8 @@ class Slot:
         self._send_next()
 
     def cancel(self, batch_id: int) -> None:
-        if self._parsing and self._parsing.batch_id == batch_id and self._writer:
-            self._writer.writelines(frames.write(Cancel(batch_id)))
+        if self._parsing and self._parsing.batch_id == batch_id and self._link:
+            self._link.send(Cancel(batch_id))
             self._cancelled = asyncio.get_running_loop().call_later(CANCEL_GRACE_S, self._kill_hanging)
         for action in [action for action in self._waiting if action.batch_id == batch_id]:
             self._waiting.remove(action)
@@ -81,33 +79,33 @@ class Slot:
         while True:
             try:
                 await self._take_answers()
-            except (IncompleteReadError, ConnectionError):
+            except ConnectionError:
                 pass  # it has ended
             except TimeoutError:
                 self._log.error(f"a worker is not ready after {START_S_MAX:g} s: it is killed", **self._named())
             except Exception as error:  # noqa: BLE001  whatever it is, this worker is of no use, another may be
                 self._log.error("a worker's answer cannot be read: it is killed", exc_info=error, **self._named())
-            doing, self._writer = self._doing(), None
+            doing, self._link = self._doing(), None
             self._died(await asyncio.to_thread(self._process.end), doing)
             await self._start_again()
 
     async def _take_answers(self) -> None:
         """Until the worker is gone, which raises."""
-        reader, writer = await asyncio.open_unix_connection(sock=self._process.sock, limit=_READ_AHEAD_BYTES)
+        loop = asyncio.get_running_loop()
+        _, link = await loop.create_unix_connection(lambda: WorkerLink(self._answered), sock=self._process.sock)
         try:
             async with asyncio.timeout(START_S_MAX):
-                await reader.readexactly(len(frames.READY))
-            self._writer = writer
-            while True:
-                self._send_next()
-                self._answered(await _answer(reader))
+                await link.ready
+            self._link = link
+            self._send_next()
+            await link.ended
         finally:
-            writer.close()
+            link.close()
 
     def _send_next(self) -> None:
-        if self._writer and self._waiting and not self._parsing:
+        if self._link and self._waiting and not self._parsing:
             self._parsing = self._waiting.popleft()
-            self._writer.writelines(frames.write(self._parsing))
+            self._link.send(self._parsing)
 
     def _answered(self, answer: Answer) -> None:
         self._end_batch()
@@ -116,6 +114,7 @@ class Slot:
         if answer.trace:
             self._log.error("a batch broke its parser", trace=answer.trace, **self._named())
         self._tell(answer.event)
+        self._send_next()
 
     def _end_batch(self) -> None:
         self._parsing = None
@@ -126,7 +125,7 @@ class Slot:
     def _doing(self) -> str:
         if self._parsing:
             return f"while it parsed {sum(len(body.data) for body in self._parsing.bodies)} bytes"
-        return "while idle" if self._writer else "while it started"
+        return "while idle" if self._link else "while it started"
 
     def _died(self, how: str, doing: str) -> None:
         batch = self._parsing
@@ -171,14 +170,3 @@ class Slot:
 
     def _named(self) -> Mapping[str, int]:
         return {"slot": self._number, "pid": self._process.pid}
-
-
-async def _answer(reader: StreamReader) -> Answer:
-    reading = frames.read()
-    wanted = next(reading)
-    while True:
-        try:
-            wanted = reading.send(await reader.readexactly(wanted))
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer
