@@ -33,6 +33,7 @@ COMPONENT_BYTES_MAX = 200
 """File systems allow 255 bytes; this leaves room for what is put around the name."""
 
 _OTHER = re.compile(rb"[^a-z0-9_.\-]|^[_.]")
+_MANIFEST_RECORD = re.compile(r"(\d{20})\.json")
 _DEAD_LETTER = re.compile(r"(\d{20})\.(bin|json)")
 _DATA_FILE = re.compile(r"(\d{3,})-(\d{8,})-(\d{20})-(\d{20})-\d{8,}-\d{3,}\.parquet")
 
@@ -75,8 +76,18 @@ def data_file_name(path: str) -> DataFileName | None:
     return DataFileName(*map(int, match.groups())) if match else None  # type: ignore[arg-type]
 
 
+def manifest_folder(sequencer: SequencerId) -> str:
+    return f"manifest/{sequencer:03}"
+
+
 def manifest_record(sequencer: SequencerId, number: ManifestNumber) -> str:
-    return f"manifest/{sequencer:03}/{number:020}.json"
+    return f"{manifest_folder(sequencer)}/{number:020}.json"
+
+
+def manifest_record_number(path: str, sequencer: SequencerId) -> ManifestNumber | None:
+    """The inverse; None for another object of the manifest's folder."""
+    match = _MANIFEST_RECORD.fullmatch(path.removeprefix(f"{manifest_folder(sequencer)}/"))
+    return ManifestNumber(int(match[1])) if match else None
 
 
 def manifest_checkpoint(sequencer: SequencerId, number: ManifestNumber) -> str:

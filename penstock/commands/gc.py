@@ -32,7 +32,8 @@ def command(cluster: ClusterConfig, sequencer: int | None, dry_run: bool, grace_
 
     A file is removed if the manifest, read after the file was seen, does not name it and is of a higher epoch than the
     file's writer, so that this writer cannot commit any more, even if it still runs. Files of the newest epoch are
-    kept, whatever their age: their ingester may be about to name them.
+    kept, whatever their age: their ingester may be about to name them. So is a file that the manifest named until less
+    than --grace ago, for queries that began then.
     """
     from common.logs import configure_command
     from common.values.clock import SystemClock
@@ -45,14 +46,14 @@ def command(cluster: ClusterConfig, sequencer: int | None, dry_run: bool, grace_
     answers = []
     for number in chosen(joined, sequencer):
         left = orphans_of(number, store)
-        old = removable(left, older_than_ns)
+        old = removable(left, older_than_ns, store)
         gone = []
         for each in old if dry_run else _removed(left, old, store):
             gone.append(each)
             if not as_json:
                 size = counted(each.found.size_bytes, "byte")
                 click.echo(f"{'would remove' if dry_run else 'removed'}  {each.found.path}  ({size})")
-        answers.append(_answer(left, gone))
+        answers.append(_answer(left, gone, older_than_ns))
     click.echo(json.dumps({"dry_run": dry_run, "sequencers": answers}) if as_json else _text(answers, dry_run=dry_run))
 
 
@@ -62,7 +63,7 @@ def _removed(left: "LeftOver", files: "list[Unnamed]", store: "ObjectStore") -> 
     return remove(left, files, store)
 
 
-def _answer(left: "LeftOver", gone: "list[Unnamed]") -> dict[str, Any]:
+def _answer(left: "LeftOver", gone: "list[Unnamed]", older_than_ns: int) -> dict[str, Any]:
     """One sequencer: what was removed, or would be, and what no manifest names and is kept."""
     paths = {each.found.path for each in gone}
     kept = [each for each in left.files if each.found.path not in paths]
@@ -71,7 +72,7 @@ def _answer(left: "LeftOver", gone: "list[Unnamed]") -> dict[str, Any]:
         "manifest_number": left.state.number,
         "epoch": left.state.epoch,
         "removed": [_object(each) for each in gone],
-        "kept": [{**_object(each), "why": _why_kept(each, left)} for each in kept],
+        "kept": [{**_object(each), "why": _why_kept(each, left, older_than_ns)} for each in kept],
     }
 
 
@@ -79,14 +80,16 @@ def _object(each: "Unnamed") -> dict[str, Any]:
     return {"path": each.found.path, "bytes": each.found.size_bytes, "epoch": each.name.epoch}
 
 
-def _why_kept(each: "Unnamed", left: "LeftOver") -> str:
+def _why_kept(each: "Unnamed", left: "LeftOver", older_than_ns: int) -> str:
     if each.same_as:
         return f"it has the name of {each.same_as}"
     if each.gap(left.state):
         return "it may have rows of a gap that the manifest records"
     if each.can_be_named(left.state):
         return "a manifest may still name it: a start of the sequencer's ingester removes it if not"
-    return "it is younger than --grace"
+    if each.found.modified_ns >= older_than_ns:
+        return "it is younger than --grace"
+    return "the manifest named it until less than --grace ago: a query may be reading it"
 
 
 def _text(answers: list[dict[str, Any]], *, dry_run: bool) -> str:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from common.catalog.manifest import manifest
 from common.catalog.manifest.state import ManifestState
-from common.catalog.paths import manifest_record
+from common.catalog.paths import manifest_folder, manifest_record, manifest_record_number
 from common.catalog.unnamed import Unnamed, foreign_files, unnamed_files
 from common.store.objects import ObjectStore, run
-from common.values.ids import NO_MANIFEST, SequencerId
+from common.values.ids import NO_MANIFEST, ManifestNumber, SequencerId
 from common.values.shown import counted
 from penstock.fsck.finding import Finding, Kind
 
@@ -36,9 +36,26 @@ def left_over(state: ManifestState, store: ObjectStore) -> LeftOver:
     return LeftOver(newest, tuple(each for each in seen if each.found.path not in newest.files))
 
 
-def removable(left: LeftOver, older_than_ns: int) -> list[Unnamed]:
-    """Those that nobody can ever name and that were put before `older_than_ns`."""
-    return [each for each in left.files if each.can_be_removed(left.state) and each.found.modified_ns < older_than_ns]
+def removable(left: LeftOver, older_than_ns: int, store: ObjectStore) -> list[Unnamed]:
+    """Those that nobody can ever name, and that were put, and removed from the manifest, before `older_than_ns`.
+
+    Raises DataCorrupt, Unavailable.
+    """
+    old = [each for each in left.files if each.can_be_removed(left.state) and each.found.modified_ns < older_than_ns]
+    named = _named_since(left.state, {each.found.path for each in old}, older_than_ns, store) if old else set()
+    return [each for each in old if each.found.path not in named]
+
+
+def _named_since(state: ManifestState, paths: set[str], since_ns: int, store: ObjectStore) -> set[str]:
+    """Which of `paths` some manifest named at `since_ns` or later: a query that began then may be reading them."""
+    listed = (found for found in store.list(manifest_folder(state.sequencer)) if found.modified_ns < since_ns)
+    first = max((manifest_record_number(found.path, state.sequencer) or 1 for found in listed), default=1)
+    named: set[str] = set()
+    then = None
+    for number in range(first, state.number + 1):
+        then = run(manifest.load_at(state.sequencer, ManifestNumber(number), then), store)
+        named |= {path for path in paths if path in then.files}
+    return named
 
 
 def remove(left: LeftOver, files: list[Unnamed], store: ObjectStore) -> Iterator[Unnamed]:

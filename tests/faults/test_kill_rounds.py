@@ -2,13 +2,15 @@
 
 Writers send and never repeat; each round kills the router, one of its workers, an ingester or the server of the write
 buffer, most rounds at a chosen point inside an append, a persist or a commit; what is persisted is trimmed at once.
-Then everything is read back, through SQL over files and memory, and by plain DuckDB over the files. Run one seed alone:
+Then everything is read back, through SQL over files and memory, and by plain DuckDB over the files, and fsck finds the
+store clean and the accounts in balance, beside the live cluster and after its stop. Run one seed alone:
 PENSTOCK_KILL_SEED=17 make test TESTS=tests/faults/test_kill_rounds.py
 """
 
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from penstock.query.query import query
 from router.parsing.partition import sequencer_of, series_hash
 from tests.support.campaign import campaign, rounds
 from tests.support.figures import record_figure
+from tests.support.fsck import hold_clean
 from tests.support.killable import POINTS
 from tests.support.process_cluster import ProcessCluster
 from tests.support.services import Server, killable_server
@@ -99,8 +102,12 @@ def run_rounds(folder: Path, seed: int, count: int, server: Server | None = None
                 kill_one(cluster, rng, sent, server)
         assert sent.acknowledged > count
         check(sent, by_query(cluster, sent), sequencer)
+        store = open_store(f"file://{cluster.data}/store")
+        hold_clean(store, cluster.sequencers, time.time_ns())
         cluster.stop()
         check(sent, by_plain_duckdb(cluster), sequencer)
+        stopped = hold_clean(store, cluster.sequencers, time.time_ns())
+        assert [report.state and report.state.rows_ahead for report in stopped] == [0] * cluster.sequencers
         return cluster.hits()
 
 

@@ -9,9 +9,9 @@ from common.catalog.cluster import Cluster
 from common.catalog.manifest.change import StoredFile
 from common.catalog.paths import CLUSTER, data_file
 from common.store.objects import ObjectStore
-from common.values.ids import Epoch, Offset
+from common.values.ids import Epoch, Offset, SequencerId
 from penstock.fsck.check import Options, SequencerReport, check
-from penstock.fsck.finding import Finding
+from penstock.fsck.finding import Finding, Kind
 from tests.support.dict_store import DictStore
 from tests.support.ingester_rig import SECOND_NS, SEQUENCER, IngesterRig
 from tests.support.records import DAY0_NS, row
@@ -59,6 +59,15 @@ def checked(rig: IngesterRig, deep: bool = False, age_s: float = 0.0, grace_s: f
     assert watched.findings == report.findings
     assert watched.read_bytes == watched.expected == report.bytes
     return report
+
+
+def hold_clean(store: ObjectStore, sequencers: int, now_ns: int) -> list[SequencerReport]:
+    """The deep check of all sequencers finds nothing but young files; the reports."""
+    options = Options(True, HOUR_S, now_ns)
+    reports = [check(SequencerId(number), store, options, Watched()) for number in range(sequencers)]
+    wrong = [str(found) for report in reports for found in report.findings if found.kind is not Kind.WAITING]
+    assert not wrong, wrong
+    return reports
 
 
 def kinds(report: SequencerReport) -> list[str]:

@@ -25,9 +25,9 @@ def rig() -> IngesterRig:
     return a_persisted_rig()
 
 
-def removed(rig: IngesterRig) -> list[str]:
+def removed(rig: IngesterRig, older_than_ns: int = 1) -> list[str]:
     left = orphans_of(SEQUENCER, rig.store)
-    return [each.found.path for each in remove(left, removable(left, older_than_ns=1), rig.store)]
+    return [each.found.path for each in remove(left, removable(left, older_than_ns, rig.store), rig.store)]
 
 
 def data_files(store: ObjectStore) -> set[str]:
@@ -130,3 +130,16 @@ def test_what_no_sequencer_wrote_is_kept(rig: IngesterRig, path: str) -> None:
     """Whoever put it there knows why."""
     rig.store.put(path, b"1")
     assert removed(rig) == []
+
+
+def test_a_file_that_queries_may_be_reading_is_kept(rig: IngesterRig) -> None:
+    """One that a record replaced stays until the grace time after that record is over, although it is old itself."""
+    file = a_file_of(rig)
+    rig.restart()
+    rig.store.now_ns = 100
+    state = run(manifest.load(SEQUENCER), rig.store)
+    swapped = Change(state.as_of, files_removed=(file.path,))
+    run(manifest.commit(state, swapped, "by hand"), rig.store)
+    assert removed(rig, older_than_ns=50) == []
+    assert removed(rig, older_than_ns=100) == []
+    assert removed(rig, older_than_ns=101) == [file.path]
