@@ -1,6 +1,8 @@
 """The router's core under any order of events and failures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +32,8 @@ from router.parsing.batch import BatchParser
 from router.parsing.messages import Body
 from tests.support.router_core import AWAY, LATE, Steps, every, last_offsets
 
+T = TypeVar("T")
+
 Column = tuple[str, str, ColumnType]
 """A settled column: table, name, type."""
 
@@ -52,104 +56,163 @@ def test_under_any_schedule_each_request_is_answered_once_and_truthfully(data: s
     """In any order, with any failures: one answer each, 204 only for durable rows, sequences in order, nothing of a
     request that expired before is appended, no row of a table that is not settled, no table over the limit, and no
     column of a refused line is settled."""
-    tables_max = data.draw(st.integers(0, 3), "tables at most, 0 is any number")
-    steps = Steps(in_flight=2_000, batch=40, slots=data.draw(st.integers(1, 3)), sequencers=3, tables_max=tables_max)
-    todo: list[Action] = []
-    outcomes_of: dict[int, Outcome] = {}
-    asked: dict[int, list[int]] = {}
-    durable: set[tuple[int, int]] = set()
-    bodies: dict[int, str] = {}
-    withdrawable: set[int] = set()
-    without_sync: set[int] = set()
-    appended: set[int] = set()
-    refused_of: dict[int, set[str]] = {}
-    theirs: set[Column] = set()
+    schedule = Schedule(data)
+    schedule.run()
+    schedule.check()
 
-    def follow(actions: Sequence[Action]) -> None:
+
+@dataclass(frozen=True)
+class Sent:
+    """A request. whole: all or nothing."""
+
+    body: str
+    whole: bool
+    no_sync: bool
+
+
+class Schedule:
+    """One order of events and failures, drawn step by step."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self._data = data
+        self._tables_max: int = data.draw(st.integers(0, 3), "tables at most, 0 is any number")
+        self._steps = Steps(
+            in_flight=2_000,
+            batch=40,
+            slots=data.draw(st.integers(1, 3)),
+            sequencers=3,
+            tables_max=self._tables_max,
+        )
+        self._todo: list[Action] = []
+        """What the core asked for and nobody has done yet."""
+        self._sent: dict[int, Sent] = {}
+        self._outcomes: dict[int, Outcome] = {}
+        self._appended: set[int] = set()
+        """Requests of which an append was asked for."""
+        self._sequences: dict[int, list[int]] = {}
+        """Of the records whose appends were asked for, by sequencer."""
+        self._durable: set[tuple[int, int]] = set()
+        """Sequencer and sequence of records."""
+        self._refused_tables: dict[int, set[str]] = {}
+        """By batch."""
+        self._theirs: set[Column] = set()
+        """Columns that another router settled."""
+
+    def run(self) -> None:
+        """To the end of a stop."""
+        for number in range(self._draw(st.integers(0, 2), "tables that are settled before this router starts")):
+            self._settle_elsewhere(may_be_new=not self._tables_max or number < self._tables_max)
+        for _ in range(self._draw(st.integers(1, 12))):
+            self._go_on()
+        self._follow(self._steps.step(Stop()))
+        while self._todo:
+            self._follow(self._perform(self._next()))
+
+    def check(self) -> None:
+        """What holds at the end."""
+        assert self._outcomes.keys() == self._sent.keys()
+        assert self._steps.admission.bytes_held == 0
+        for sequences in self._sequences.values():
+            assert sequences == list(range(len(sequences)))
+        assert not self._tables_max or len(tables_of(self._steps)) <= self._tables_max
+        for request_id, outcome in self._outcomes.items():
+            self._check_outcome(request_id, outcome)
+        ours = [wanted_by(outcome, self._sent[request_id].body) for request_id, outcome in self._outcomes.items()]
+        assert columns_of(self._steps) <= self._theirs.union(*ours)
+
+    def _check_outcome(self, request_id: int, outcome: Outcome) -> None:
+        sent = self._sent[request_id]
+        if isinstance(outcome, Retry) and LATE in outcome.error.message:
+            assert (outcome.error.written == "unknown") >= (request_id in self._appended)
+        if isinstance(outcome, Stored | PartlyStored | LinesRefused):
+            check_lines(outcome, sent)
+            check_durable(outcome, self._durable, has_token=not sent.no_sync)
+            check_tables(outcome, sent.body, tables_of(self._steps), self._tables_max)
+
+    def _go_on(self) -> None:
+        """One event."""
+        if self._draw(st.booleans(), "arrives") or not self._todo:
+            self._arrive()
+        elif self._draw(st.integers(0, 5), "another router settles at 0") == 0:
+            self._settle_elsewhere(may_be_new=not self._tables_max)
+        elif self._draw(st.booleans(), "expires"):
+            self._follow(self._steps.step(Expired(self._draw(st.integers(1, self._steps.requests)), LATE)))
+        else:
+            self._follow(self._perform(self._next()))
+
+    def _arrive(self) -> None:
+        lines = self._draw(st.lists(LINES, min_size=1, max_size=3))
+        body = "\n".join(f"{line} {self._steps.requests + 1}" for line in lines)
+        sent = Sent(body, self._draw(st.booleans(), "all or nothing"), self._draw(st.booleans(), "no sync"))
+        client = self._draw(st.sampled_from("ab"), "client")
+        actions = self._steps.arrive(body, client=client, all_or_nothing=sent.whole, no_sync=sent.no_sync)
+        self._sent[self._steps.requests] = sent
+        self._follow(actions)
+
+    def _settle_elsewhere(self, *, may_be_new: bool) -> None:
+        table = self._draw(st.sampled_from("tuvw"), "another router settles columns of")
+        if may_be_new or table in tables_of(self._steps):
+            before = columns_of(self._steps)
+            names = self._draw(st.sets(st.sampled_from(["f", "g", "new", "x", "y"]), min_size=1), "named")
+            self._steps.settle_elsewhere(table, {name: self._draw(st.sampled_from(TYPES)) for name in sorted(names)})
+            self._theirs.update(columns_of(self._steps) - before)
+
+    def _follow(self, actions: Sequence[Action]) -> None:
         for action in actions:
             if isinstance(action, Respond):
-                assert action.request_id not in outcomes_of
-                outcomes_of[action.request_id] = action.outcome
-            elif isinstance(action, Append):
-                sequences = [record.headers.producer_sequence for record in action.records]
-                asked.setdefault(action.sequencer, []).extend(sequences)
-                appended.update(requests_in(action))
-                assert set().union(*[decode(one.payload).tables for one in action.records]) <= tables_of(steps)
-                todo.append(action)
+                assert action.request_id not in self._outcomes
+                self._outcomes[action.request_id] = action.outcome
             elif not isinstance(action, Cancel | Finished | Stopped):
-                todo.append(action)
+                self._todo.append(action)
+            if isinstance(action, Append):
+                sequences = [record.headers.producer_sequence for record in action.records]
+                self._sequences.setdefault(action.sequencer, []).extend(sequences)
+                self._appended.update(requests_in(action))
+                tables = set().union(*[decode(record.payload).tables for record in action.records])
+                assert tables <= tables_of(self._steps)
 
-    def perform(action: Action) -> list[Action]:
+    def _perform(self, action: Action) -> Sequence[Action]:
         match action:
             case Parse():
-                fate = data.draw(st.integers(0, 5), "the parser is restarted at 0, dies at 1")
-                if fate == 1:
-                    return steps.step(ParseFailed(action.batch_id, DIED, parser_died=True))
-                if fate == 0:
-                    steps.restart_parser()
-                return steps.parsed(action)
-            case Settle(batch_id, _, additions) if data.draw(st.booleans(), "settles"):
-                assert refused_of.get(batch_id, set()).isdisjoint(additions), "asked again for a table it was refused"
-                actions = steps.settled(action)
-                for parse in every(actions, Parse):
-                    refused_of.setdefault(batch_id, set()).update(parse.refused_tables)
-                return actions
-            case Settle(batch_id):
-                return steps.step(SettleFailed(batch_id, AWAY, {}))
-            case Append(_, sequencer, records) if data.draw(st.booleans(), "appends"):
-                durable.update((sequencer, record.headers.producer_sequence) for record in records)
-                return steps.appended(action, max(record.headers.producer_sequence for record in records))
+                return self._perform_parse(action)
+            case Settle():
+                return self._perform_settle(action)
             case Append():
-                return steps.append_failed(action)
+                return self._perform_append(action)
             case Linger():
-                return steps.step(Lingered())
+                return self._steps.step(Lingered())
         raise AssertionError(action)
 
-    def settle_elsewhere(may_be_new: bool) -> None:
-        table = data.draw(st.sampled_from("tuvw"), "another router settles columns of")
-        if may_be_new or table in tables_of(steps):
-            before = columns_of(steps)
-            names = data.draw(st.sets(st.sampled_from(["f", "g", "new", "x", "y"]), min_size=1), "named")
-            steps.settle_elsewhere(table, {name: data.draw(st.sampled_from(TYPES)) for name in sorted(names)})
-            theirs.update(columns_of(steps) - before)
+    def _perform_parse(self, action: Parse) -> Sequence[Action]:
+        fate = self._draw(st.integers(0, 5), "the parser is restarted at 0, dies at 1")
+        if fate == 1:
+            return self._steps.step(ParseFailed(action.batch_id, DIED, parser_died=True))
+        if fate == 0:
+            self._steps.restart_parser()
+        return self._steps.parsed(action)
 
-    for number in range(data.draw(st.integers(0, 2), "tables that are settled before this router starts")):
-        settle_elsewhere(may_be_new=not tables_max or number < tables_max)
-    for _ in range(data.draw(st.integers(1, 12))):
-        if data.draw(st.booleans(), "arrives") or not todo:
-            lines = data.draw(st.lists(LINES, min_size=1, max_size=3))
-            body = "\n".join(f"{line} {steps.requests + 1}" for line in lines)
-            whole = data.draw(st.booleans(), "all or nothing")
-            no_sync = data.draw(st.booleans(), "no sync")
-            client = data.draw(st.sampled_from("ab"), "client")
-            actions = steps.arrive(body, client=client, all_or_nothing=whole, no_sync=no_sync)
-            withdrawable |= {steps.requests} if whole else set()
-            without_sync |= {steps.requests} if no_sync else set()
-            bodies[steps.requests] = body
-            follow(actions)
-        elif data.draw(st.integers(0, 5), "another router settles at 0") == 0:
-            settle_elsewhere(may_be_new=not tables_max)
-        elif data.draw(st.booleans(), "expires"):
-            follow(steps.step(Expired(data.draw(st.integers(1, steps.requests)), LATE)))
-        else:
-            follow(perform(todo.pop(data.draw(st.integers(0, len(todo) - 1)))))
-    follow(steps.step(Stop()))
-    while todo:
-        follow(perform(todo.pop(data.draw(st.integers(0, len(todo) - 1)))))
-    assert outcomes_of.keys() == bodies.keys()
-    assert steps.admission.bytes_held == 0
-    for sequences in asked.values():
-        assert sequences == list(range(len(sequences)))
-    assert not tables_max or len(tables_of(steps)) <= tables_max
-    for request_id, outcome in outcomes_of.items():
-        if isinstance(outcome, Retry) and LATE in outcome.error.message:
-            assert (outcome.error.written == "unknown") >= (request_id in appended)
-        if isinstance(outcome, Stored | PartlyStored | LinesRefused):
-            check_lines(outcome, bodies[request_id], request_id in withdrawable)
-            check_durable(outcome, durable, has_token=request_id not in without_sync)
-            check_tables(outcome, bodies[request_id], tables_of(steps), tables_max)
-    ours = [wanted_by(outcome, bodies[request_id]) for request_id, outcome in outcomes_of.items()]
-    assert columns_of(steps) <= theirs.union(*ours)
+    def _perform_settle(self, action: Settle) -> Sequence[Action]:
+        if not self._draw(st.booleans(), "settles"):
+            return self._steps.step(SettleFailed(action.batch_id, AWAY, {}))
+        refused = self._refused_tables.setdefault(action.batch_id, set())
+        assert refused.isdisjoint(action.additions), "asked again for a table it was refused"
+        actions = self._steps.settled(action)
+        for parse in every(actions, Parse):
+            refused.update(parse.refused_tables)
+        return actions
+
+    def _perform_append(self, action: Append) -> Sequence[Action]:
+        if not self._draw(st.booleans(), "appends"):
+            return self._steps.append_failed(action)
+        sequences = [record.headers.producer_sequence for record in action.records]
+        self._durable.update((action.sequencer, sequence) for sequence in sequences)
+        return self._steps.appended(action, max(sequences))
+
+    def _next(self) -> Action:
+        return self._todo.pop(self._draw(st.integers(0, len(self._todo) - 1)))
+
+    def _draw(self, strategy: st.SearchStrategy[T], label: str | None = None) -> T:
+        return self._data.draw(strategy, label)
 
 
 def tables_of(steps: Steps) -> set[str]:
@@ -198,10 +261,10 @@ def requests_in(append: Append) -> set[int]:
     return {request_id for column in times for request_id in column}
 
 
-def check_lines(outcome: Stored | PartlyStored | LinesRefused, body: str, is_withdrawable: bool) -> None:
+def check_lines(outcome: Stored | PartlyStored | LinesRefused, sent: Sent) -> None:
     """Every line is accounted for, and none of a body that is all or nothing is left out."""
-    assert outcome.lines.count == len([line for line in body.split("\n") if not line.startswith("#")])
-    assert not (is_withdrawable and isinstance(outcome, PartlyStored))
+    assert outcome.lines.count == len([line for line in sent.body.split("\n") if not line.startswith("#")])
+    assert not (sent.whole and isinstance(outcome, PartlyStored))
 
 
 def check_durable(
