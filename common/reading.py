@@ -14,6 +14,9 @@ from common.values.ids import Offset
 WAIT_S = 10.0
 TIMEOUT_S_MAX = 3600
 
+_NO_SQL = "an ingester answers no SQL: use `penstock query`"
+"""To InfluxDB 3's clients, whose tickets have a `sql_query`."""
+
 META_MANIFEST = b"penstock.manifest_number"
 META_EPOCH = b"penstock.epoch"
 META_APPLIED = b"penstock.applied_offset"
@@ -40,6 +43,8 @@ class Ticket:
         """Raises InvalidRequest saying what a ticket is."""
         try:
             values = json.loads(data)
+            if "sql_query" in values:
+                raise TypeError(_NO_SQL)
             ticket = cls(**values)
             if not isinstance(ticket.namespace, str) or not isinstance(ticket.table, str):
                 raise TypeError("namespace and table are text")

@@ -143,6 +143,13 @@ def test_before_the_claim_nothing_is_answered() -> None:
     assert published.wait(FakeClock(), None, 0.0).applied_offset == 3
 
 
+def test_a_ticket_of_influxdb_3_is_told_where_sql_is_answered(client: pyarrow.flight.FlightClient) -> None:
+    """Its clients send the query in the ticket."""
+    data = b'{"database": "metrics", "sql_query": "SELECT 1", "query_type": "sql"}'
+    with pytest.raises(pa.ArrowInvalid, match="an ingester answers no SQL: use `penstock query`"):
+        client.do_get(pyarrow.flight.Ticket(data)).read_all()
+
+
 @pytest.mark.parametrize(
     "data",
     [
