@@ -11,6 +11,7 @@ from common.entry.series_rows import SeriesRows
 from common.values.ids import Offset
 from common.values.schema import DAY_NS, Columns, TableId, times_ns
 from ingester.buffer.first_offsets import FirstOffsets
+from ingester.buffer.late_rows import LateRows, PersistedUntil
 from ingester.buffer.origins import Origins, TableColumns
 from ingester.buffer.partition import Partition
 from ingester.buffer.piece import PartitionView, least_offset
@@ -24,7 +25,11 @@ class BufferTree:
     how many partitions there are.
     """
 
-    def __init__(self, merge_arrival_ns_max: int = MERGE_ARRIVAL_NS_MAX) -> None:
+    def __init__(
+        self, merge_arrival_ns_max: int = MERGE_ARRIVAL_NS_MAX, persisted_until: PersistedUntil = lambda key: None
+    ) -> None:
+        """persisted_until: as LateRows takes it."""
+        self.late_rows = LateRows(persisted_until)
         self.partitions: dict[PartitionKey, Partition] = {}
         self.bytes = 0
         self.waiting_bytes = 0
@@ -58,6 +63,7 @@ class BufferTree:
         partition = self.partitions[key]
         before, waiting_before = partition.bytes, partition.waiting_bytes
         view = partition.cut(job, until_ns)
+        self.late_rows.cut(key, max(chunk.time_ns_max for chunk in view.chunks))
         self.bytes += partition.bytes - before
         self.waiting_bytes += partition.waiting_bytes - waiting_before
         self._first_offsets.put(job, view.first_offset)
@@ -88,6 +94,7 @@ class BufferTree:
             partition = self.partitions[key] = Partition(key, self._merge_arrival_ns_max)
         if not partition.chunks:
             self._first_offsets.put(key, int(origins.offsets[0]))
+        self.late_rows.arrived(key, times_ns(rows.batch))
         grown = partition.add(rows, columns, origins)
         self.bytes += grown
         self.waiting_bytes += grown

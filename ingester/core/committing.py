@@ -141,6 +141,9 @@ class Committing:
             replace(settled.as_of, accounts=accounts),
             columns=settled.columns,
             files_added=files,
-            frontiers=self._jobs.frontiers(done, self.state.frontiers),
+            frontiers={
+                key: frontier.above(replay_offset)
+                for key, frontier in self._jobs.frontiers(done, self.state.frontiers).items()
+            },
             sort_keys=self._jobs.sort_keys(done, self.state.sort_keys),
         )

@@ -22,6 +22,7 @@ import random
 from common.catalog.manifest.change import Accounts
 from common.catalog.manifest.state import ManifestState
 from common.values.ids import Offset
+from ingester.buffer.late_rows import LateRows
 from ingester.buffer.tree import BufferTree
 from ingester.buffer.waiting import MERGE_ARRIVAL_NS_MAX
 from ingester.core import lifecycle
@@ -72,7 +73,8 @@ class IngesterCore:
         """state: after this process's claim; reading begins at its replay offset. rng: for jitter and nonces."""
         self.counters = Counters()
         self._clock = LifecycleClock()
-        self._tree = BufferTree(min(MERGE_ARRIVAL_NS_MAX, rules.late_arrival_window_ns))
+        merge_arrival_ns_max = min(MERGE_ARRIVAL_NS_MAX, rules.late_arrival_window_ns)
+        self._tree = BufferTree(merge_arrival_ns_max, lambda key: self.state.persisted_until(key))
         self._jobs = Jobs(state.sequencer, state.epoch, persist_jobs_max, file_bytes_max, rng)
         self._intake = Intake(state, self._tree, self._clock, self.counters)
         self._persisting = Persisting(policy, rules, self._tree, self._intake.ledger, self._jobs, self.counters)
@@ -128,6 +130,11 @@ class IngesterCore:
     def log_time_ns(self) -> int:
         """The greatest append time applied."""
         return self._intake.ledger.log_time_ns
+
+    @property
+    def late_rows(self) -> LateRows:
+        """Since the start of this process."""
+        return self._tree.late_rows
 
     @property
     def jobs_running(self) -> int:
@@ -218,7 +225,7 @@ class IngesterCore:
         return [*answers]
 
     def _cut(self) -> list[Persist]:
-        return self._persisting.cut(Offset(self.applied_offset - 1), self.state.sort_keys)
+        return self._persisting.cut(Offset(self.applied_offset - 1), self.state)
 
     def _judge_flow(self) -> Pause | Resume | None:
         if self._ending.begun:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.catalog.manifest.frontier import Corner, Frontier
+from common.catalog.manifest.state import ManifestState
 from common.catalog.partition_key import PartitionKey
 from common.values.ids import Epoch, Offset, SequencerId
 from common.values.schema import ColumnType, TableId
@@ -115,6 +116,12 @@ class Jobs:
             elif running.job.key not in blocked:
                 done.append(number)
         return tuple(done)
+
+    def frontier_with(self, key: PartitionKey, corner: Corner, state: ManifestState) -> Frontier:
+        """The partition's frontier once every job under way, and one with that corner, is committed."""
+        known = state.frontiers.get(key) or Frontier()
+        corners = [running.job.corner for running in self._running.values() if running.job.key == key]
+        return Frontier((*known.above(state.replay_offset), *corners, corner))
 
     def frontiers(
         self, numbers: tuple[int, ...], known: Mapping[PartitionKey, Frontier]

@@ -8,13 +8,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from common.catalog.manifest.frontier import TIME_END
+from common.catalog.manifest.state import ManifestState
 from common.values.ids import Offset
 from ingester.buffer.tree import BufferTree
 from ingester.core.counters import Counters
 from ingester.core.events import Persist
-from ingester.core.jobs import Jobs, SortKeys
+from ingester.core.jobs import Jobs
 from ingester.core.ledger import Ledger
 from ingester.core.lifecycle import Due, Figures, Reason, Rules, figures
+
+CORNERS_MAX = 16
+"""Of a partition's frontier. Before it would have more, its rows are persisted whole, which leaves one corner."""
 
 RECORDS_BETWEEN_PLANS = 10_000
 """While many records arrive, a plan is made after this many of them, also between ticks."""
@@ -69,13 +73,16 @@ class Persisting:
         if not self._due and (self._tree.waiting_bytes > self._rules.soft_memory_bytes or self._holds_log_back()):
             self.plan(now_ns)
 
-    def cut(self, last_offset: Offset, sort_keys: SortKeys) -> list[Persist]:
+    def cut(self, last_offset: Offset, state: ManifestState) -> list[Persist]:
         """Cut what is due, as far as jobs are permitted. last_offset: one below the applied offset."""
         cut = []
         while self._due and self._jobs.permits > 0:
             due = self._due.popleft()
-            view = self._tree.cut(due.key, self._jobs.next_number, due.until_ns)
-            cut.append(Persist(self._jobs.start(view, (last_offset, due.until_ns), sort_keys)))
+            corner = (last_offset, due.until_ns)
+            if len(self._jobs.frontier_with(due.key, corner, state)) > CORNERS_MAX:
+                corner = (last_offset, TIME_END)
+            view = self._tree.cut(due.key, self._jobs.next_number, corner[1])
+            cut.append(Persist(self._jobs.start(view, corner, state.sort_keys)))
             self._counters.persist_cut(due.reason)
         return cut
 

@@ -1,11 +1,13 @@
 """An ingester's Prometheus metrics, read from the core when they are scraped: nothing is counted twice."""
 
+import itertools
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ingester.buffer.late_rows import BOUNDS_NS
 from ingester.service import IngesterService
 
 _PREFIX = "penstock_ingester"
@@ -49,6 +51,12 @@ class IngesterCollector(Collector):
         yield rows
         yield _counter("rows_applied", "Rows of the records applied since start.", core.counters.rows_applied)
         yield _counter("rows_replayed", "Rows found durable already since start.", core.counters.rows_durable)
+        late = core.late_rows
+        counts, buckets = itertools.accumulate(late.counts), [*(f"{ns / 1e9:g}" for ns in BOUNDS_NS), "+Inf"]
+        help_ = "Rows not above the greatest time persisted of their partition, by how far below."
+        lateness = HistogramMetricFamily(f"{_PREFIX}_late_seconds", help_)
+        lateness.add_metric([], list(zip(buckets, counts, strict=True)), late.sum_ns / 1e9)
+        yield lateness
 
     def _work(self) -> Iterable[Metric]:
         core = self._core

@@ -1,17 +1,23 @@
 """Persisting up to a time, and leaving what is later in memory: nothing lost, nothing twice, from any commit on.
 
-The policy of today says TIME_END everywhere; here one that splits wherever the test says takes its place.
+In place of the lifecycle's policy one that splits wherever the test says, and then the lifecycle's own.
 """
 
+import io
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
+import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.catalog.manifest.frontier import TIME_END
 from common.values.ids import Offset
+from common.values.schema import times_ns
 from ingester.core.lifecycle import Due, Figures, Reason, Rules, plan
+from ingester.core.persisting import CORNERS_MAX
 from tests.support.ingester_rig import RULES, IngesterRig
 from tests.support.records import DAY0_NS, row
 from tests.unit.test_ingester_core import act, events
@@ -106,4 +112,69 @@ def test_the_policy_of_the_test_does_split() -> None:
         rig.tick(1)
         rig.settle()
     assert policy.splits > 5
+    assert rig.read() == rig.expected()
+
+
+arrivals = st.lists(st.tuples(st.integers(0, 400), st.integers(-900, 30)), min_size=1, max_size=60)
+"""Seconds since the last record, and how far the row's time is from its arrival."""
+
+
+@settings(max_examples=200)
+@given(arrivals)
+def test_files_of_a_partition_overlap_in_late_rows_only(drawn: list[tuple[int, int]]) -> None:
+    """Each row that a file has at or below an earlier file's greatest time was counted as late when it came."""
+    rig = IngesterRig(replace(RULES, persist_row_threshold=4))
+    now_s = 0
+    for number, (passed_s, ahead_s) in enumerate(drawn):
+        now_s += passed_s
+        rig.tick(passed_s)
+        rig.settle()
+        rig.append({"cpu": [row(DAY0_NS + (now_s + ahead_s) * 10**9, f"h{number}", v=1.0)]})
+        rig.poll()
+        rig.settle()
+    rig.stop()
+    rig.settle()
+    assert rig.finished
+    overlapping = 0
+    files = list(rig.core.state.files.values())
+    for number, file in enumerate(files):
+        earlier = [one.time_ns_max for one in files[:number] if one.partition == file.partition]
+        times = times_ns(pq.read_table(io.BytesIO(rig.store.get(file.path)), columns=["time"]))
+        overlapping += int((times <= max(earlier, default=-(2**63))).sum())
+    assert overlapping == rig.core.late_rows.rows
+    assert rig.read() == rig.expected()
+
+
+def test_in_order_rows_are_never_late() -> None:
+    """A steady stream in order of time: file follows file, whatever makes them due."""
+    rig = IngesterRig(replace(RULES, persist_row_threshold=30))
+    for second in range(0, 4000, 10):
+        rig.append({"cpu": [row(DAY0_NS + second * 10**9, f"h{second % 7}", v=1.0)]})
+        rig.poll()
+        rig.tick(10)
+        rig.settle()
+    files = list(rig.core.state.files.values())
+    assert len(files) > 5
+    assert rig.core.late_rows.rows == 0
+    for earlier, later in pairwise(files):
+        assert earlier.time_ns_max < later.time_ns_min
+    assert rig.read() == rig.expected()
+
+
+def test_a_frontier_has_few_corners() -> None:
+    """Splits whose times fall while offsets rise leave a corner each; before they are too many, all of it goes."""
+    times = iter(range(DAY0_NS + 10**9, 0, -1))
+    lowest = lambda partitions, *_: [Due(one.key, Reason.ROWS, next(times)) for one in partitions if one.rows > 1]
+    rig = IngesterRig(RULES, policy=lowest)
+    rig.append({"cpu": [row(DAY0_NS + 10**10, "a", v=1.0)]})
+    most = 0
+    for number in range(60):
+        rig.append({"cpu": [row(DAY0_NS + number, "a", v=1.0)]})
+        rig.poll()
+        rig.tick(1)
+        rig.settle()
+        most = max([most, *(len(frontier) for frontier in rig.core.state.frontiers.values())])
+    assert most == CORNERS_MAX
+    rig.restart()
+    rig.poll()
     assert rig.read() == rig.expected()

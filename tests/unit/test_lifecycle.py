@@ -11,6 +11,7 @@ from common.values.config import IngesterConfig
 from common.values.ids import Offset
 from ingester.buffer.origins import Origins
 from ingester.buffer.partition import Partition
+from ingester.core.clock import SKEW_NS
 from ingester.core.lifecycle import Figures, Reason, Rules, figures, plan
 from tests.support.records import batch, columns, row
 
@@ -65,6 +66,36 @@ def reasons(partitions: list[Figures], memory_bytes: int = 0, log_kept_from: int
 def test_rows_age_and_cold(given_figures: dict[str, int], reason: Reason | None) -> None:
     """Each threshold is met exactly at its value; rows that late ones may still join do not count."""
     assert reasons([a_partition(**given_figures)]) == ([] if reason is None else [(0, reason)])
+
+
+@pytest.mark.parametrize(
+    ("given_figures", "until_ns"),
+    [
+        ({"settled_rows": 1000, "settled_until_ns": 77}, 77),
+        ({"first_arrival_ns": 0, "settled_until_ns": 77}, 77),
+        ({"first_arrival_ns": 0, "settled_until_ns": None}, TIME_END),
+        ({"last_arrival_ns": 0, "settled_until_ns": 77}, TIME_END),
+        ({"settled_rows": 1000, "settled_until_ns": -(2**63)}, -(2**63)),
+        ({"settled_rows": 1000, "settled_until_ns": NOW + SKEW_NS}, NOW + SKEW_NS),
+        ({"settled_rows": 1000, "settled_until_ns": NOW + SKEW_NS + 1}, NOW + SKEW_NS),
+        ({"settled_rows": 1000, "settled_until_ns": 2**63 - 1}, NOW + SKEW_NS),
+    ],
+)
+def test_up_to_which_time(given_figures: dict[str, int], until_ns: int) -> None:
+    """What is settled while others still come; everything once it is cold. Never further ahead than clocks differ."""
+    (due,) = plan([a_partition(**given_figures)], NOW, RULES, 0, Offset(0))
+    assert due.until_ns == until_ns
+
+
+def test_what_a_split_would_leave_goes_too_where_it_holds_log_or_memory() -> None:
+    """Else a row that no split takes would hold the log back, or the memory, for ever."""
+    splits = {"settled_rows": 1000, "rows": 4000, "settled_until_ns": 77}
+    log = a_partition(0, first_offset=3, **splits)
+    assert plan([log], NOW, RULES, 0, Offset(3)) == [(log.key, Reason.ROWS, 77)]
+    assert plan([log], NOW, RULES, 0, Offset(4)) == [(log.key, Reason.LOG, TIME_END)]
+    large = a_partition(0, bytes=8000, **splits)
+    assert plan([large], NOW, RULES, 12_000, Offset(0)) == [(large.key, Reason.ROWS, 77)]
+    assert plan([large], NOW, RULES, 12_001, Offset(0)) == [(large.key, Reason.MEMORY, TIME_END)]
 
 
 def test_over_the_soft_limit_the_largest_go_until_it_is_kept() -> None:
@@ -141,6 +172,28 @@ def a_buffered_partition() -> Partition:
         rows = [row(n, "a", v=1.0) for n in range(count)]
         partition.add(series_rows(batch(rows)), columns(rows), Origins.of_one(Offset(arrival_ns), arrival_ns))
     return partition
+
+
+def a_partition_of(*chunks: tuple[int, int]) -> Partition:
+    """Of one row for each (arrival, time), too far apart to merge."""
+    partition = Partition(PartitionKey("metrics", "cpu", 0), merge_arrival_ns_max=0)
+    for number, (arrival_ns, time_ns) in enumerate(chunks):
+        rows = [row(time_ns, "a", v=1.0)]
+        partition.add(series_rows(batch(rows)), columns(rows), Origins.of_one(Offset(number), arrival_ns))
+    return partition
+
+
+def test_rows_far_in_the_future_wait_and_count_for_nothing_else() -> None:
+    """They are neither settled nor old; they keep their partition warm, and the log."""
+    far = SKEW_NS + 1_000 + 1
+    found = figures(a_partition_of((0, far), (500, 40), (600, 30)), 1_000, 300)
+    assert found is not None
+    assert (found.rows, found.settled_rows, found.settled_until_ns) == (3, 2, 40)
+    assert (found.first_arrival_ns, found.last_arrival_ns, found.first_offset) == (500, 600, 0)
+    alone = figures(a_partition_of((0, far)), 1_000, 300)
+    assert alone is not None
+    assert (alone.settled_rows, alone.settled_until_ns, alone.first_arrival_ns) == (0, None, 1_000)
+    assert figures(a_partition_of((0, far - 1)), 1_000, 300) != alone
 
 
 @pytest.mark.parametrize(("now_ns", "settled"), [(299, 0), (300, 1), (399, 1), (400, 3), (500, 4)])

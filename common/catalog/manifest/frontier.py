@@ -60,6 +60,9 @@ class Frontier:
         covered: npt.NDArray[np.bool_] = (at < len(corners)) & (times_ns <= until)
         return covered
 
+    def __len__(self) -> int:
+        return len(self.corners)
+
     def __iter__(self) -> Iterator[Corner]:
         return iter(self.corners)
 

@@ -95,6 +95,10 @@ class ManifestState:
         frontier = self.frontiers.get(key)
         return offset < self.replay_offset or (frontier is not None and frontier.covers(offset, time_ns))
 
+    def persisted_until(self, key: PartitionKey) -> int | None:
+        """The greatest time in a file of the partition; None where it has none."""
+        return max((file.time_ns_max for file in self.files.of_partition(key)), default=None)
+
     def after(self, change: Change, epoch: Epoch) -> "ManifestState":
         """The state with one more record, written under `epoch`."""
         state = replace(
