@@ -4,21 +4,15 @@ Numbers are read from the joined bodies by their positions, all blocks at once. 
 is wrong is named by its table, not by its entry: a reader of many entries then reads each alone.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from common.entry.cells import Cells, Present, Words
 from common.entry.packed_blocks import Blocks, Numbers
 from common.entry.series import Codes, SeriesTable
 from common.entry.series_rows import SeriesRows
 from common.entry.shape import Shape
 from common.values.errors import DataCorrupt
-from common.values.schema import ARROW_TYPES, TIME_TYPE, ColumnType
-
-Present = npt.NDArray[np.bool_]
-Values = npt.NDArray[np.uint64]
 
 
 def batch_of(blocks: Blocks) -> pa.RecordBatch:
@@ -39,10 +33,8 @@ def rows_of(blocks: Blocks, series: SeriesTable) -> SeriesRows:
         _check_times(times, rows, blocks)
         columns = words[rows.from_start(blocks.rows, len(shape.fields)) + np.arange(len(shape.fields))[:, None]]
         numbers = _series(rows, blocks, series)
-        fields = _fields(shape, columns, _present(rows, blocks), rows, blocks)
-        time = pa.Array.from_buffers(TIME_TYPE, len(times), [None, pa.py_buffer(times)], 0)
-        batch = pa.RecordBatch.from_arrays([time, *fields], schema=shape.fields_schema)
-        return SeriesRows.of(batch, numbers, series.series)
+        cells = _cells(shape, columns, _present(rows, blocks), rows, blocks)
+        return SeriesRows(times, cells, numbers, series.series)
     except DataCorrupt as error:
         raise DataCorrupt(f"table {shape.table!r}: {error.message}") from None
 
@@ -129,39 +121,34 @@ def _packed_series(rows: _Rows, blocks: Blocks) -> list[bytes]:
     return [data[start:end] for start, end in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
 
 
-def _fields(shape: Shape, columns: Values, present: Present | None, rows: _Rows, blocks: Blocks) -> list[pa.Array]:
+def _cells(shape: Shape, columns: Words, present: Present | None, rows: _Rows, blocks: Blocks) -> Cells:
     """columns: [fields, rows]."""
     if present is not None and columns[~present].any():
         raise DataCorrupt("a field that is absent has a value")
-    if (columns[shape.booleans] > 1).any():
+    if len(shape.booleans) and (columns[shape.booleans] > 1).any():
         raise DataCorrupt("a boolean is neither 0 nor 1")
-    texts = iter(_texts(columns[shape.strings].T, rows, blocks))
-    validity = _validity(present, len(shape.fields))
-    buffer, length = pa.py_buffer(columns), columns.shape[1]
-    arrays = []
-    for at, (_, column) in enumerate(shape.fields):
-        if column is ColumnType.STRING:
-            data = next(texts)
-        elif column is ColumnType.BOOLEAN:
-            data = [pa.py_buffer(np.packbits(columns[at].astype(np.bool_), bitorder="little"))]
-        else:
-            data = [buffer.slice(8 * length * at, 8 * length)]
-        bits, nulls = validity[at]
-        arrays.append(pa.Array.from_buffers(ARROW_TYPES[column], length, [bits, *data], nulls))
-    return arrays
+    texts = _texts(columns[shape.strings].T, rows, blocks)
+    if not texts:
+        return Cells(shape.fields, columns, present, {})
+    at_strings, at_words = shape.strings.tolist(), shape.words
+    named = {}
+    for at, data in zip(at_strings, texts, strict=True):
+        bits, nulls = _validity(present, at)
+        named[shape.fields[at][0]] = pa.Array.from_buffers(pa.utf8(), columns.shape[1], [bits, *data], nulls)
+    return Cells(shape.word_fields, columns[at_words], None if present is None else present[at_words], named)
 
 
-def _validity(present: Present | None, fields: int) -> Sequence[tuple[pa.Buffer | None, int]]:
-    """For each field the bits of the rows that have it, None where all have, and how many have not."""
-    if present is None:
-        return [(None, 0)] * fields
-    nulls = (present.shape[1] - present.sum(axis=1)).tolist()
-    bits = np.packbits(present, axis=1, bitorder="little")
-    return [(pa.py_buffer(bits[at]) if nulls[at] else None, nulls[at]) for at in range(fields)]
+def _validity(present: Present | None, at: int) -> tuple[pa.Buffer | None, int]:
+    """The bits of the rows that have the field, None where all have, and how many have not."""
+    if present is None or present[at].all():
+        return None, 0
+    return pa.py_buffer(np.packbits(present[at], bitorder="little")), int(np.count_nonzero(~present[at]))
 
 
-def _texts(lengths: Values, rows: _Rows, blocks: Blocks) -> list[list[pa.Buffer]]:
+def _texts(lengths: Words, rows: _Rows, blocks: Blocks) -> list[list[pa.Buffer]]:
     """Offsets and bytes of each string field. lengths: [rows, string fields], in bytes."""
+    if not len(blocks.shape.strings) and not blocks.string_bytes.any():
+        return []
     wanted = blocks.string_bytes.astype(np.uint64)
     if (lengths > wanted.max()).any():
         raise DataCorrupt("a string is longer than all strings together")

@@ -1,80 +1,74 @@
 """Rows of one table whose tags are the numbers of their series: what packed rows become, and rows of Arrow streams."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from common.entry.cells import Cells, cells_of
 from common.entry.series import NO_TAG, Codes, Series, distinct
-from common.values.schema import ARROW_TYPES, TIME, Columns, ColumnType, arrow_schema
+from common.values.schema import ARROW_TYPES, TIME, TIME_TYPE, Columns, ColumnType, arrow_schema, times_ns
+
+Times = npt.NDArray[np.int64]
 
 _TAG = ARROW_TYPES[ColumnType.TAG]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeriesRows:
-    """batch: `time` and fields. numbers: int32[rows], of `series`. bytes: of the buffers of batch and numbers."""
+    """times: int64[rows], ns. cells: the fields. numbers: int32[rows], of `series`. No array is ever changed."""
 
-    batch: pa.RecordBatch
+    times: Times
+    cells: Cells
     numbers: Codes
     series: Series
-    bytes: int
-
-    @classmethod
-    def of(cls, batch: pa.RecordBatch, numbers: Codes, series: Series) -> "SeriesRows":
-        """bytes: as the batch itself counts them, which takes some microseconds for each column."""
-        return cls(batch, numbers, series, batch.nbytes + numbers.nbytes)
 
     @property
     def count(self) -> int:
-        rows: int = self.batch.num_rows
-        return rows
+        return len(self.times)
 
     def take(self, rows: npt.NDArray[np.intp]) -> "SeriesRows":
         """Those at these positions, in memory of their own."""
-        return SeriesRows.of(self.batch.take(pa.array(rows)), self.numbers[rows], self.series)
+        return SeriesRows(self.times[rows], self.cells.take(rows), self.numbers[rows], self.series)
 
     def slice(self, start: int, end: int) -> "SeriesRows":
         """Rows start..end - 1, in the same memory."""
-        if end - start == self.count:
-            return self
-        return SeriesRows.of(self.batch.slice(start, end - start), self.numbers[start:end], self.series)
+        part = slice(start, end)
+        return SeriesRows(self.times[part], self.cells.slice(start, end), self.numbers[part], self.series)
 
     def only_fields(self, columns: Columns) -> "SeriesRows":
         """Without the fields that are not among `columns`."""
-        names = [name for name in self.batch.schema.names if name == TIME or name in columns]
-        return SeriesRows.of(self.batch.select(names), self.numbers, self.series)
+        return SeriesRows(self.times, self.cells.only(columns), self.numbers, self.series)
 
     def with_tags(self, columns: Columns) -> pa.RecordBatch:
         """In penstock's schema of these columns. A dictionary may have values that no row has."""
-        schema = arrow_schema(columns)
-        places = {key: at for at, key in enumerate(self.series.tag_keys)}
-        arrays = [
-            self.series.column(places[name], self.numbers)
-            if columns.get(name) is ColumnType.TAG
-            else self.batch.column(name)
-            for name in schema.names
-        ]
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+        tags = {key: self.series.column(at, self.numbers) for at, key in enumerate(self.series.tag_keys)}
+        return arrow_batch(columns, self.times, tags, self.cells)
+
+
+def arrow_batch(columns: Columns, times: Times, tags: Mapping[str, pa.Array], cells: Cells) -> pa.RecordBatch:
+    """Rows in penstock's schema of these columns."""
+    schema = arrow_schema(columns)
+    arrays = {TIME: pa.array(times).view(TIME_TYPE), **tags, **cells.arrays()}
+    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
 def series_rows(batch: pa.RecordBatch) -> SeriesRows:
-    """The rows of a batch in penstock's schema: their series are found by the codes of all tags together.
+    """The rows of a batch in penstock's schema, in memory of their own.
 
-    Values that no row has are left out.
+    Series are found by the codes of all tags together; values that no row has are left out.
     """
-    is_tag = [field.type == _TAG for field in batch.schema]
-    tags = [array for array, here in zip(batch.columns, is_tag, strict=True) if here]
-    names = batch.schema.names
-    tag_keys = tuple(name for name, here in zip(names, is_tag, strict=True) if here)
-    rest = batch.select([name for name, here in zip(names, is_tag, strict=True) if not here])
-    codes = np.array([_codes(tag) for tag in tags], np.int32).reshape(len(tags), batch.num_rows)
-    firsts, numbers = _distinct_columns(codes, [len(tag.dictionary) for tag in tags])
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    tags = {name: array for name, array in columns.items() if array.type == _TAG}
+    fields = {name: array for name, array in columns.items() if name != TIME and name not in tags}
+    codes = np.array([_codes(tag) for tag in tags.values()], np.int32).reshape(len(tags), batch.num_rows)
+    firsts, numbers = _distinct_columns(codes, [len(tag.dictionary) for tag in tags.values()])
     of_series = codes[:, firsts]
-    texts = [_used_texts(tag.dictionary, here) for tag, here in zip(tags, of_series, strict=True)]
-    return SeriesRows.of(rest, numbers, Series(tag_keys, np.ascontiguousarray(of_series.T), texts))
+    texts = [_used_texts(tag.dictionary, here) for tag, here in zip(tags.values(), of_series, strict=True)]
+    series = Series(tuple(tags), np.ascontiguousarray(of_series.T), texts)
+    return SeriesRows(times_ns(batch).copy(), cells_of(fields, batch.num_rows), numbers, series)
 
 
 def _codes(tag: pa.DictionaryArray) -> Codes:

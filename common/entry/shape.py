@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from common.ipc.schema import COLUMNS_MAX
 from common.values import schema
@@ -51,19 +50,20 @@ _CODES = {column: code for code, column in _TYPES.items()}
 class Shape:
     """Parsed and checked. Equal only to itself: what is remembered for a shape is found without a look at its columns.
 
-    columns: tags and fields. fields_schema: of `time` and fields. strings, booleans: the positions of such fields.
-    Bytes of one row in a block: row_bytes, time and values; presence_bytes. decoded_row_bytes: what it takes once it is
-    decoded, beside texts.
+    columns: tags and fields. strings, booleans, words: the positions of such fields, words being all but strings.
+    word_fields: those. Bytes of one row in a block: row_bytes, time and values; presence_bytes. decoded_row_bytes: what
+    it takes once it is decoded, beside texts.
     """
 
     table: str
     tag_keys: tuple[str, ...]
     fields: Fields
     columns: Columns
-    fields_schema: pa.Schema
     fingerprint: int
     strings: npt.NDArray[np.intp]
     booleans: npt.NDArray[np.intp]
+    words: npt.NDArray[np.intp]
+    word_fields: Fields
     row_bytes: int
     presence_bytes: int
     decoded_row_bytes: int
@@ -149,10 +149,11 @@ def _shape(table: str, tag_keys: tuple[str, ...], fields: Fields) -> Shape:
         tag_keys,
         fields,
         columns,
-        schema.arrow_schema(dict(fields)),
         schema.fingerprint(columns),
         np.flatnonzero([column is ColumnType.STRING for column in kinds]),
         np.flatnonzero([column is ColumnType.BOOLEAN for column in kinds]),
+        np.flatnonzero([column is not ColumnType.STRING for column in kinds]),
+        tuple([field for field in fields if field[1] is not ColumnType.STRING]),
         row_bytes=8 + 8 * len(fields),
         presence_bytes=(len(fields) + 7) // 8,
         decoded_row_bytes=8 + 8 * len(fields) + 4 * len(tag_keys),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from common.catalog.partition_key import PartitionKey
+from common.entry.series_rows import arrow_batch
 from common.values.ids import Offset
-from common.values.schema import TIME, ColumnType, arrow_schema
+from common.values.schema import ColumnType
 from ingester.buffer.chunk import Chunk
 from ingester.buffer.series import PieceSeries
 
@@ -74,12 +75,6 @@ def least_offset(chunks: Iterable[Chunk]) -> Offset:
 
 
 def with_values(chunk: Chunk, series: PieceSeries) -> pa.RecordBatch:
-    """The rows in penstock's schema: tags are dictionary arrays instead of numbers of series."""
-    schema = arrow_schema(chunk.columns)
-    arrays = [
-        series.column(field.name, chunk.series)
-        if field.name != TIME and chunk.columns[field.name] is ColumnType.TAG
-        else chunk.batch.column(field.name)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    """The rows in penstock's schema. Numbers are not copied."""
+    tags = [name for name, column in chunk.columns.items() if column is ColumnType.TAG]
+    return arrow_batch(chunk.columns, chunk.times, {tag: series.column(tag, chunk.series) for tag in tags}, chunk.cells)

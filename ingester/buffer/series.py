@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from common.entry.series import NO_TAG, Codes, Series, distinct, tag_column
-from common.entry.series_rows import SeriesRows
 from ingester.buffer.dictionary import TagDictionary
 
 OVERHEAD_BYTES = 1_000
@@ -55,12 +54,11 @@ class PieceSeries:
         tags = sum([tag.held_bytes for tag in self.tags.values()])
         return OVERHEAD_BYTES + keys + self._codes.nbytes + self._known.nbytes + tags
 
-    def encode(self, rows: SeriesRows) -> Codes:
-        """The number here of each row's series. Series and values that no row has are not learned.
+    def encode(self, numbers: Codes, series: Series) -> Codes:
+        """The number here of each of these ones of `series`. Series and values that no row has are not learned.
 
         What the numbers of one source mean is remembered: the same ones again cost no look at their values.
         """
-        series, numbers = rows.series, rows.numbers
         count, source = len(series.codes), series.source
         if source is not None and (source is self._source or count <= REMEMBERED_RATIO * len(numbers)):
             return self._remembered(series, numbers)

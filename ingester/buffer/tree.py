@@ -9,7 +9,7 @@ from common.catalog.manifest.frontier import Frontier
 from common.catalog.partition_key import PartitionKey
 from common.entry.series_rows import SeriesRows
 from common.values.ids import Offset
-from common.values.schema import DAY_NS, Columns, TableId, times_ns
+from common.values.schema import DAY_NS, Columns, TableId
 from ingester.buffer.first_offsets import FirstOffsets
 from ingester.buffer.late_rows import LateRows, PersistedUntil
 from ingester.buffer.origins import Origins, TableColumns
@@ -106,7 +106,7 @@ Part = tuple[SeriesRows, Origins]
 
 def _by_day(table: TableId, rows: SeriesRows, origins: Origins) -> Iterator[tuple[PartitionKey, SeriesRows, Origins]]:
     """The rows of each UTC day, in their order."""
-    times = times_ns(rows.batch)
+    times = rows.times
     first, last = int(times.min()) // DAY_NS, int(times.max()) // DAY_NS
     if first == last:
         yield PartitionKey(table.namespace, table.table, first), rows, origins
@@ -119,7 +119,7 @@ def _by_day(table: TableId, rows: SeriesRows, origins: Origins) -> Iterator[tupl
 def _not_covered(rows: SeriesRows, origins: Origins, frontier: Frontier | None) -> Part:
     if not frontier or origins.offsets[0] > frontier.corners[-1][0]:
         return rows, origins
-    covered = frontier.covered(origins.of_rows(rows.count), times_ns(rows.batch))
+    covered = frontier.covered(origins.of_rows(rows.count), rows.times)
     return _only(rows, origins, ~covered) if covered.any() else (rows, origins)
 
 

@@ -60,9 +60,10 @@ class Waiting:
 
     def add(self, rows: SeriesRows, columns: Columns, origins: Origins) -> None:
         """Add rows of one or several records; those that arrived too far apart for a chunk get one each."""
-        series = self._series.encode(rows)
+        series = self._series.encode(rows.numbers, rows.series)
         for first, end, part in origins.spans(rows.count, self._merge_arrival_ns_max):
-            self._append(chunk_of(rows.slice(first, end), series[first:end], dict(columns), part))
+            here = rows if end - first == rows.count else rows.slice(first, end)
+            self._append(chunk_of(here, series[first:end], columns, part))
 
     def split(self, until_ns: int) -> tuple[Piece, "Waiting"]:
         """The rows with time <= until_ns with the series of all, and the others with their own."""
@@ -75,7 +76,7 @@ class Waiting:
 
     def _recoded(self, chunk: Chunk, series: PieceSeries) -> Chunk:
         """The chunk, whose numbers belong to `series`, with numbers of these ones."""
-        return replace(chunk, series=self._series.encode(SeriesRows.of(chunk.batch, chunk.series, series.series())))
+        return replace(chunk, series=self._series.encode(chunk.series, series.series()))
 
     def _append(self, chunk: Chunk) -> None:
         is_large = MERGE_COUNT * chunk.rows > MERGE_ROWS_MAX or MERGE_COUNT * chunk.data_bytes > MERGE_BYTES_MAX

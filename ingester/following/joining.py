@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
 
 from common import entry as codec
+from common.entry import cells
 from common.entry.decoding import Packed, open_entry
 from common.entry.packed_blocks import Blocks, find_tables
 from common.entry.packed_columns import rows_of
 from common.entry.series import SeriesTable
-from common.entry.series_rows import SeriesRows, series_rows
+from common.entry.series_rows import SeriesRows
 from common.entry.shape import Shape
 from common.entry.values import Entry
 from common.values.errors import DataCorrupt
-from common.values.schema import TableId, arrow_schema, union
+from common.values.schema import TableId, union
 from ingester.buffer.origins import Numbers, TableColumns
+from ingester.buffer.series import PieceSeries
 from ingester.following.decode import Decoded, Joined, Opened, opened
 from writebuffer.contract import SequencedRecord
 
@@ -288,12 +289,11 @@ def _corrupt_entries(blocks: Blocks) -> list[int]:
 
 def _united(brought: TableColumns, parts: Sequence[JoinedRows]) -> JoinedRows:
     """The rows of batches with other columns each, in the order of their records."""
-    schema = arrow_schema(brought.columns)
-    batches = [part.rows.with_tags(part.brought.columns) for part in parts]
-    table = pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default")
+    series = PieceSeries()
+    numbers = np.concatenate([series.encode(part.rows.numbers, part.rows.series) for part in parts])
+    times = np.concatenate([part.rows.times for part in parts])
+    rows = SeriesRows(times, cells.joined([part.rows.cells for part in parts]), numbers, series.series())
     records = np.concatenate([part.record_of_rows() for part in parts])
     order = np.argsort(records, kind="stable")
-    table = table.combine_chunks().take(pa.array(order)).combine_chunks()
-    batch = pa.RecordBatch.from_arrays([table.column(name).chunk(0) for name in schema.names], schema=schema)
     of_record, first_rows = np.unique(records[order], return_index=True)
-    return JoinedRows(brought, series_rows(batch), of_record, first_rows)
+    return JoinedRows(brought, rows.take(order), of_record, first_rows)

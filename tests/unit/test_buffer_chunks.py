@@ -129,7 +129,7 @@ def test_long_strings_are_never_merged_beyond_what_one_array_holds() -> None:
     record = batch(rows)  # of 200 MiB, which all the chunks share
     for offset in range(MERGE_COUNT):
         partition.add(series_rows(record), columns(rows), Origins.of_one(Offset(offset), 0))
-    assert sum(chunk.batch.num_rows for chunk in partition.chunks) == MERGE_COUNT * len(rows) == partition.rows
+    assert sum(chunk.rows for chunk in partition.chunks) == MERGE_COUNT * len(rows) == partition.rows
 
 
 def test_merged_chunks_have_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_merged_chunks_have_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatc
     partition = Partition(KEY)
     for offset in range(1000):
         put(partition, [row(DAY0_NS + offset, "a", v="x" * 1000)], offset)
-    assert max(chunk.batch.nbytes for chunk in partition.chunks) <= 100_000
+    assert max(chunk.data_bytes for chunk in partition.chunks) <= 100_000
     assert len(partition.chunks) < 3 * MERGE_COUNT
     assert rows_in(partition.view()) == [row(DAY0_NS + offset, "a", v="x" * 1000) for offset in range(1000)]
 
@@ -160,5 +160,5 @@ def test_chunks_hold_no_tag_of_their_own() -> None:
     partition = Partition(KEY)
     put(partition, [row(DAY0_NS, "a", v=1.0), row(DAY0_NS, "a", v=2.0)], 0)
     (chunk,) = partition.chunks
-    assert chunk.batch.schema.names == ["time", "v"]
+    assert [name for name, _ in chunk.cells.fields] == ["v"]
     assert (chunk.series.tolist(), chunk.series.dtype) == ([0, 0], np.int32)

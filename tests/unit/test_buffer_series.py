@@ -1,7 +1,6 @@
 """The series of rows in memory: a number for each row, one dictionary for each tag, freed with their rows."""
 
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.entry import tag_values
-from common.entry.series import Series, SeriesTable
-from common.entry.series_rows import SeriesRows, series_rows
+from common.entry.series import Codes, Series, SeriesTable
+from common.entry.series_rows import series_rows
 from common.values.schema import DAY_NS, TIME_TYPE, ColumnType, arrow_schema
 from ingester.buffer.partition import Partition
 from ingester.buffer.series import PieceSeries
@@ -59,7 +58,8 @@ def test_a_large_dictionary_with_few_used_values_costs_little() -> None:
         codes = pa.array([n % used for n in range(1000)] + [None], pa.int32())
         hosts = pa.DictionaryArray.from_arrays(codes, pa.array(values))
         series = PieceSeries()
-        found = series.encode(series_rows(with_hosts(hosts)))
+        rows = series_rows(with_hosts(hosts))
+        found = series.encode(rows.numbers, rows.series)
         assert sorted(series.tags["host"].array().to_pylist()) == sorted(values[:used])
         assert series.column("host", found).to_pylist() == hosts.to_pylist()
 
@@ -69,11 +69,13 @@ def with_hosts(hosts: pa.DictionaryArray) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([DAY0_NS] * len(hosts), TIME_TYPE), hosts], schema=schema)
 
 
-def of_source(hosts: list[str], numbers: list[int], source: object) -> SeriesRows:
-    """Rows whose series have the only tag `host`. hosts: of each series."""
-    batch = pa.RecordBatch.from_arrays([pa.array([DAY0_NS] * len(numbers), TIME_TYPE)], ["time"])
-    codes = np.arange(1, 1 + len(hosts), dtype=np.int32)[:, None]
-    return SeriesRows.of(batch, np.array(numbers, np.int32), Series(("host",), codes, [hosts], source))
+def of_hosts(hosts: list[str], source: object = None) -> Series:
+    """Series whose only tag is `host`."""
+    return Series(("host",), np.arange(1, 1 + len(hosts), dtype=np.int32)[:, None], [hosts], source)
+
+
+def int32(*numbers: int) -> Codes:
+    return np.array(numbers, np.int32)
 
 
 def test_numbers_of_a_source_that_only_grows_are_remembered() -> None:
@@ -81,7 +83,7 @@ def test_numbers_of_a_source_that_only_grows_are_remembered() -> None:
     series, source = PieceSeries(), object()
 
     def encoded(hosts: list[str], numbers: list[int], source: object) -> list[str]:
-        found: list[str] = series.column("host", series.encode(of_source(hosts, numbers, source))).to_pylist()
+        found: list[str] = series.column("host", series.encode(int32(*numbers), of_hosts(hosts, source))).to_pylist()
         return found
 
     assert encoded(["a", "b"], [1, 1], source) == ["b", "b"]
@@ -97,8 +99,8 @@ def test_numbers_of_a_source_that_only_grows_are_remembered() -> None:
 def test_one_row_does_not_cost_what_all_hosts_cost() -> None:
     """A row of each of many days: none remembers what all the numbers of a large source mean."""
     one, series = PieceSeries(), PieceSeries()
-    one.encode(of_source(["host-7"], [0], object()))
-    series.encode(of_source([f"host-{n}" for n in range(1000)], [7], object()))
+    one.encode(int32(0), of_hosts(["host-7"], object()))
+    series.encode(int32(7), of_hosts([f"host-{n}" for n in range(1000)], object()))
     assert series.tags["host"].array().to_pylist() == ["host-7"]
     assert series.held_bytes <= one.held_bytes
 
@@ -113,14 +115,14 @@ def test_a_series_has_one_number_however_it_comes(tags: list[dict[str, str]], da
         keys = data.draw(st.sampled_from([None, *known]))
         if keys is None:
             rows = series_rows(batch([Row(DAY0_NS, each)]))
+            (number,) = series.encode(rows.numbers, rows.series).tolist()
         else:
             table = sources[keys]
             (at,) = table.numbers([tag_values([each.get(key) for key in keys])])
-            rows = replace(of_source([], [0], None), numbers=np.array([at], np.int32), series=table.series)
-        (number,) = series.encode(rows).tolist()
+            (number,) = series.encode(int32(at), table.series).tolist()
         assert numbers.setdefault(tuple(sorted(each.items())), number) == number
         for key, value in each.items():
-            assert series.column(key, np.array([number], np.int32)).to_pylist() == [value]
+            assert series.column(key, int32(number)).to_pylist() == [value]
     assert len(set(numbers.values())) == len(numbers) == len(series)
 
 
@@ -142,7 +144,7 @@ def test_tag_values_of_a_cut_are_freed_with_it() -> None:
 
 
 def test_columns_of_a_lone_row_count_as_memory() -> None:
-    """Partitions of one row are mostly objects: about 17 KB each with 20 columns, 5 KB with one, by resident size."""
+    """Partitions of one row are mostly objects: about 17 KB each with 20 columns, 4 KB with one, by resident size."""
     narrow, wide = Partition(KEY), Partition(KEY)
     put(narrow, [row(DAY0_NS, v=1.0)], 0)
     put(wide, [Row(DAY0_NS, {f"t{n}": "a" for n in range(10)}, {f"f{n}": 1.0 for n in range(10)})], 0)
