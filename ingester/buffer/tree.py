@@ -94,7 +94,7 @@ class BufferTree:
             partition = self.partitions[key] = Partition(key, self._merge_arrival_ns_max)
         if not partition.chunks:
             self._first_offsets.put(key, int(origins.offsets[0]))
-        self.late_rows.arrived(key, times_ns(rows.batch))
+        self.late_rows.arrived(key, rows.times)
         grown = partition.add(rows, columns, origins)
         self.bytes += grown
         self.waiting_bytes += grown

@@ -69,14 +69,11 @@ class Waiting:
         """The rows with time <= until_ns with the series of all, and the others with their own."""
         parts = [split(chunk, until_ns) for chunk in self.chunks]
         later = Waiting(self._merge_arrival_ns_max)
+        series = self._series.series()
         for _, rest in parts:
             if rest is not None:
-                later._append(later._recoded(rest, self._series))
+                later._append(replace(rest, series=later._series.encode(rest.series, series)))
         return Piece(tuple(early for early, _ in parts if early is not None), self._series), later
-
-    def _recoded(self, chunk: Chunk, series: PieceSeries) -> Chunk:
-        """The chunk, whose numbers belong to `series`, with numbers of these ones."""
-        return replace(chunk, series=self._series.encode(chunk.series, series.series()))
 
     def _append(self, chunk: Chunk) -> None:
         is_large = MERGE_COUNT * chunk.rows > MERGE_ROWS_MAX or MERGE_COUNT * chunk.data_bytes > MERGE_BYTES_MAX
