@@ -18,14 +18,25 @@ from common.values.errors import Misconfigured
 LOCK = "cluster.lock"
 
 
+def is_there(folder: Path) -> bool:
+    """Whether there is something. Raises Misconfigured where this user may not look."""
+    try:
+        return folder.exists()
+    except PermissionError as error:
+        raise Misconfigured(
+            f"data folder {folder}: {error.strerror}; run this command as a user who may read it, or correct --data"
+        ) from None
+
+
 def make(cluster: ClusterConfig) -> Path:
     """The folder, made if its parent exists. Raises Misconfigured."""
     folder = cluster.data_folder
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        reason = f"it cannot be made ({error.strerror}); give a folder that this user may write (--data)"
-        if not folder.parent.exists():
+        cause = "a file is there" if isinstance(error, FileExistsError) else error.strerror
+        reason = f"it cannot be made ({cause}); give a folder that this user may write (--data)"
+        if not is_there(folder.parent):
             reason = f"{folder.parent} does not exist; make it first, or correct --data"
         raise Misconfigured(f"data folder {folder}: {reason}", data=cluster.data) from None
     return folder

@@ -13,11 +13,12 @@ from common.values.config import ClusterConfig
 from common.values.errors import InvalidRequest, Misconfigured
 from common.values.ids import SequencerId
 from common.values.shown import counted
+from penstock.cluster.data_folder import is_there
 
 
 def open_cluster(config: ClusterConfig) -> tuple[ObjectStore, Cluster]:
     """Raises Misconfigured where no cluster was ever made there, Unavailable where the store is away, or gone."""
-    if not config.store and not config.data_folder.is_dir():
+    if not config.store and not is_there(config.data_folder):
         raise Misconfigured(
             f"data folder {config.data_folder} does not exist: start a cluster with `penstock up --data "
             f"{config.data}`, or correct --data",

@@ -39,6 +39,7 @@ def command(cluster: ClusterConfig, sequencer: int | None, deep: bool, grace_s: 
     Not checked: that each row of the log is in a file.
     """
     from common.logs import configure_command
+    from common.pandas_unused import keep_pandas_out
     from common.values.clock import SystemClock
     from penstock.cluster.existing import chosen, open_joined
     from penstock.fsck import left_over
@@ -47,6 +48,7 @@ def command(cluster: ClusterConfig, sequencer: int | None, deep: bool, grace_s: 
     from penstock.terminal.progress import Progress
 
     configure_command(warnings=True)
+    keep_pandas_out()
     store, joined = open_joined(cluster)
     options = Options(deep, grace_s, SystemClock().now_ns())
     reports: list[SequencerReport] = []

@@ -36,7 +36,9 @@ def command(cluster: ClusterConfig, router: RouterConfig, ingester: IngesterConf
     connect(cluster.write_buffer_url)
     open_store(cluster.store_url)
     clock = SystemClock()
-    if not cluster.data_folder.exists():  # no folder is made for ports in use; where one exists, its holder is named
+    if not datafolder.is_there(
+        cluster.data_folder
+    ):  # no folder is made for ports in use; where one exists, its holder is named
         ports.settle(cluster.sequencers, router, ingester)
     with datafolder.held(datafolder.make(cluster), clock.now_ns()):
         router, ingester = ports.settle(cluster.sequencers, router, ingester)

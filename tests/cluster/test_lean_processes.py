@@ -12,6 +12,7 @@ from tests.support.wait import wait_until
 COMMANDS = (
     ["status"],
     ["schema", "show"],
+    ["fsck", "--deep"],
     ["query", "SELECT * FROM m", "--namespace", "metrics"],
     ["replay", "--sequencer", "0", "--from-offset", "0", "--dry-run"],
 )

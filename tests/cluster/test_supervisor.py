@@ -1,5 +1,6 @@
 """The embedded cluster's supervisor over stub children: real processes, real signals, no router or ingester."""
 
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 from common.values.config import ClusterConfig
 from common.values.errors import Misconfigured
 from penstock.cluster import data_folder as datafolder
+from penstock.cluster.existing import open_cluster
 from penstock.terminal import exit_codes
 from tests.support.ports import free_ports
 from tests.support.wait import wait_until
@@ -231,5 +233,22 @@ def test_a_data_folder_without_a_parent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="does not exist; make it first, or correct --data"):
         datafolder.make(ClusterConfig(data=str(tmp_path / "none" / "below")))
     (tmp_path / "file").touch()
-    with pytest.raises(Misconfigured, match="File exists"):
+    with pytest.raises(Misconfigured, match="a file is there"):
         datafolder.make(ClusterConfig(data=str(tmp_path / "file")))
+
+
+def test_a_data_folder_that_this_user_may_not_look_into_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is looked for, to begin a cluster or to read one; it is not called missing."""
+
+    def stat(path: Path, **more: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    config = ClusterConfig(data=str(tmp_path / "data"))
+    for look in (lambda: datafolder.is_there(config.data_folder), lambda: open_cluster(config)):
+        with pytest.raises(
+            Misconfigured, match=r"/data: Permission denied; run this command as a user who may read it"
+        ):
+            look()
