@@ -166,8 +166,10 @@ def _wrong_pages(file: StoredFile, parquet: pq.ParquetFile) -> Iterator[Wrong]:
 
 
 def _column(parquet: pq.ParquetFile, row_group: int, name: str) -> pa.ChunkedArray | Place:
+    # Without threads: after an error Arrow's other threads still hold the file's bytes, and where the process ends
+    # meanwhile, they abort it (SIGABRT, "terminate called without an active exception").
     try:
-        return parquet.read_row_group(row_group, columns=[name]).column(name)
+        return parquet.read_row_group(row_group, columns=[name], use_threads=False).column(name)
     except (*_UNREADABLE, KeyError):
         return Place(row_group, name)
 

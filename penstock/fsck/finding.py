@@ -49,9 +49,9 @@ class Kind(enum.Enum):
 _RESTORE = (
     "Restore the file from a copy of the store; queries that need it fail until then. Without a copy, its rows are in "
     "the write buffer at the offsets named, for as long as that keeps them: raise keep_age_s and keep_bytes now, and "
-    "count what is still there with `penstock replay --dry-run --sequencer N --from-offset FIRST`."
+    "count what is still there with `penstock replay --dry-run --sequencer N --from-offset FIRST`. If nobody touched "
+    "the file, check the disk."
 )
-_CHANGED = f"{_RESTORE} Then check the disk: it returns other bytes than it was given."
 _UNREAD = (
     "The store did not return the file. Check the disk, and the permissions of the folder or bucket, then run this "
     "again; if it cannot be read any more, restore it from a copy of the store."
@@ -97,7 +97,7 @@ _MEANING: dict[Kind, tuple[Level, str]] = {
     Kind.MISSING: (Level.DAMAGE, _RESTORE),
     Kind.SHORTENED: (Level.DAMAGE, _RESTORE),
     Kind.LENGTHENED: (Level.DAMAGE, _RESTORE),
-    Kind.CHANGED: (Level.DAMAGE, _CHANGED),
+    Kind.CHANGED: (Level.DAMAGE, _RESTORE),
     Kind.UNREAD: (Level.DAMAGE, _UNREAD),
     Kind.CONTENT: (Level.DAMAGE, _CONTENT),
     Kind.MANIFEST: (Level.DAMAGE, _MANIFEST),

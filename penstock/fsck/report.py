@@ -57,9 +57,11 @@ def verdict(findings: Sequence[Finding]) -> str:
 
 
 def advice_text(findings: Iterable[Finding]) -> str:
-    """What to do, once for each kind that was found; "" where there is none."""
-    kinds = {found.kind: None for found in findings}
-    return "\n".join(f"{kind.value}: {kind.advice}" for kind in sorted(kinds, key=_gravest_first))
+    """What to do, once for all kinds that it is the same for, the gravest first; "" where nothing was found."""
+    kinds: dict[str, list[str]] = {}
+    for kind in sorted({found.kind for found in findings}, key=_gravest_first):
+        kinds.setdefault(kind.advice, []).append(kind.value)
+    return "\n".join(f"{', '.join(names)}: {advice}" for advice, names in kinds.items())
 
 
 def _gravest_first(kind: Kind) -> tuple[int, str]:

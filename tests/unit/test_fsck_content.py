@@ -2,7 +2,10 @@
 
 import io
 import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -74,6 +77,20 @@ def test_every_flipped_bit_is_found_and_none_of_another_column_is_blamed() -> No
             assert found.places or position not in ends
             located += bool(found.places)
     assert located > len(columns_at) / 2  # the others are in the headers of pages, which say nothing about values
+
+
+def test_a_damaged_file_is_read_by_no_other_thread(tmp_path: Path) -> None:
+    """After an error Arrow's threads would still hold its bytes, and abort the process if it ends just then."""
+    _, good = a_file()
+    (tmp_path / "damaged").write_bytes(flipped_in_page(good))
+    code = (
+        "import pathlib, psutil, sys; from penstock.fsck.content import damaged_places;"
+        "threads = psutil.Process().num_threads();"
+        "assert damaged_places(pathlib.Path(sys.argv[1]).read_bytes()).places;"
+        "print(psutil.Process().num_threads() - threads)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "damaged")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "0\n"
 
 
 def test_a_fitting_file_has_nothing_wrong() -> None:
