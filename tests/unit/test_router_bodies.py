@@ -8,7 +8,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -196,7 +196,9 @@ def test_a_body_of_tiny_parts_takes_no_more_memory_than_its_bytes() -> None:
         for number in range(parts):
             yield b"%02d" % (number % 100)
 
-    request = Mock(headers={"transfer-encoding": "chunked"}, client="a", parts=two_by_two)
+    request = Mock(
+        headers={"transfer-encoding": "chunked"}, client="a", parts=two_by_two, whole=AsyncMock(return_value=None)
+    )
     tracemalloc.start()
     body = asyncio.run(BodyReader(Admission(10 * MIB), 10 * MIB).read(request))
     peak = tracemalloc.get_traced_memory()[1]
