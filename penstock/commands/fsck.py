@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 @click.command(cls=SectionedCommand)
 @sequencer_option
-@click.option("--deep", is_flag=True, help="Read all pages too: their checksums, and the order, keys and days of rows.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Read all pages: checksums, order, keys and days of rows; and all of the manifest.",
+)
 @grace_option
 @json_option
 @settings(ClusterConfig, without=("write_buffer", "sequencers"))
@@ -32,9 +36,9 @@ def command(cluster: ClusterConfig, sequencer: int | None, deep: bool, grace_s: 
     data/ without a name. What was found is named, with advice.
 
     \b
-    DAMAGE     rows are lost, or may be              exit code 5
-    left over  objects that nobody needs             exit code 1
-    note       nothing is wrong                      exit code 0
+    DAMAGE     something that was written is not there, or not as it was    exit code 5
+    left over  something is there that nobody needs                        exit code 1
+    note       nothing is wrong                                            exit code 0
 
     Not checked: that each row of the log is in a file.
     """
@@ -99,7 +103,7 @@ def _end(findings: "Sequence[Finding]", *, deep: bool) -> str:
 
     parts = [f"\n{verdict(findings)}", *([f"\nWhat to do:\n{advice_text(findings)}"] if findings else [])]
     if not deep:
-        parts.append("Not checked: pages, and the order and keys of rows (--deep does).")
+        parts.append("Not checked: pages, the order and keys of rows, old manifest records (--deep does).")
     return "\n".join(parts)
 
 

@@ -10,7 +10,7 @@ from common.values.shown import counted
 
 
 class Level(enum.IntEnum):
-    """NOTE: nothing is wrong. LEFT: something is there that nobody needs. DAMAGE: rows are lost, or may be."""
+    """NOTE: nothing is wrong. LEFT: something is there that nobody needs. DAMAGE: something that was written is not."""
 
     NOTE = 0
     LEFT = 1
@@ -27,6 +27,7 @@ class Kind(enum.Enum):
     UNREAD = "unread"
     CONTENT = "content"
     MANIFEST = "manifest"
+    RECORD = "record"
     CHECKPOINT = "checkpoint"
     LATER_EPOCH = "later epoch"
     ACCOUNTS = "accounts"
@@ -61,9 +62,13 @@ _MANIFEST = (
     "Restore the manifest's record from a copy of the store. The data files are needed as they are: remove none. "
     "What belongs to this sequencer was not checked any further."
 )
+_RECORD = (
+    "No row is lost: the newest checkpoint holds what the record said. Restore it from a copy of the store, for should "
+    "that checkpoint be damaged, too, nothing else does."
+)
 _CHECKPOINT = (
-    "Nothing is lost: an earlier checkpoint and the records after it were read. The sequencer's ingester puts it again "
-    "at its next start."
+    "Nothing is lost: checkpoints follow from the records. The newest is put again when the sequencer's ingester is "
+    "started; an older one is read only for the state of its time."
 )
 _LATER_EPOCH = (
     "The manifest is older than the file: it was lost, or restored from an older copy. Bring the newest copy of "
@@ -101,6 +106,7 @@ _MEANING: dict[Kind, tuple[Level, str]] = {
     Kind.UNREAD: (Level.DAMAGE, _UNREAD),
     Kind.CONTENT: (Level.DAMAGE, _CONTENT),
     Kind.MANIFEST: (Level.DAMAGE, _MANIFEST),
+    Kind.RECORD: (Level.DAMAGE, _RECORD),
     Kind.CHECKPOINT: (Level.LEFT, _CHECKPOINT),
     Kind.LATER_EPOCH: (Level.DAMAGE, _LATER_EPOCH),
     Kind.ACCOUNTS: (Level.DAMAGE, _ACCOUNTS),

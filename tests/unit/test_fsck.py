@@ -25,6 +25,7 @@ from tests.support.fsck import (
     a_file_of,
     a_persisted_rig,
     checked,
+    flipped,
     flipped_in_page,
     kinds,
     put_unnamed,
@@ -255,6 +256,53 @@ def test_a_damaged_checkpoint_is_passed_over(monkeypatch: pytest.MonkeyPatch) ->
     report = checked(rig)
     assert kinds(report) == ["checkpoint"]
     assert report.level is Level.LEFT
+
+
+def test_a_damaged_record_of_the_past_is_found_by_deep_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading does not read it: the newest checkpoint holds what it said. So it is with one that is missing."""
+    monkeypatch.setattr("common.catalog.manifest.checkpoint.RECORDS_MAX", 2)
+    rig = a_persisted_rig()
+    for second in range(10, 15):
+        rig.append(cpu(second))
+        rig.poll()
+        rig.go_cold()
+    assert checked(rig, deep=True).findings == []
+    changed, replaced, gone, other = (manifest_record(SEQUENCER, ManifestNumber(number)) for number in (2, 3, 4, 5))
+    rig.store.put(changed, flipped(rig.store.objects[changed], 99))
+    rig.store.put(replaced, rig.store.objects[other])
+    rig.store.delete(gone)
+    rig.store.delete(other)
+    assert checked(rig, deep=False).findings == []
+    report = checked(rig, deep=True)
+    assert kinds(report) == ["record"] * 4
+    assert f"{changed} does not match its checksum" in str(report.findings[0])
+    assert f"{replaced}: its content belongs to {other}" in str(report.findings[1])
+    lost = [f"{path}: it is missing, and later records are there" for path in (gone, other)]
+    assert [str(found) for found in report.findings[2:]] == lost
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_whatever_byte_of_the_manifest_is_flipped_it_is_found(monkeypatch: pytest.MonkeyPatch, deep: bool) -> None:
+    """In records, checkpoints, parts and the hint; without `deep` in those that are read."""
+    monkeypatch.setattr("common.catalog.manifest.checkpoint.RECORDS_MAX", 2)
+    rig = a_persisted_rig()
+    for second in range(10, 13):
+        rig.append(cpu(second))
+        rig.poll()
+        rig.go_cold()
+    state = run(manifest.load(SEQUENCER), rig.store)
+    found = 0
+    for path in [path for path in rig.store.objects if path.startswith("manifest/")]:
+        good = rig.store.objects[path]
+        for position in (0, 20, len(good) // 2, len(good) - 1):
+            rig.store.put(path, flipped(good, position))
+            report = checked(rig, deep=deep)
+            assert all(path in str(each) for each in report.findings)
+            found += bool(report.findings)
+            assert report.findings or not deep
+            assert report.state is None or report.state.files == state.files
+        rig.store.put(path, good)
+    assert found >= 4
 
 
 def test_accounts_that_do_not_fit_the_files_are_found(rig: IngesterRig) -> None:
