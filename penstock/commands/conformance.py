@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from penstock.terminal import exit_codes
+from penstock.terminal.unreachable import advising
 
 if TYPE_CHECKING:
     from penstock.buffers.conformance import Case, Found, Suite
@@ -53,9 +54,10 @@ def command(
     _check_groups(groups)
     require_pytest()
     subjects = [Subject(url, backend) for url in dict.fromkeys(urls)]
-    found = {one.url: one for one in map(Found.of, subjects)}
-    suite = Suite(subjects, groups=groups, keyword=keyword, patience_s=patience_s)
-    (_print_json if as_json else _print)(suite, found)
+    with advising("the URL"):
+        found = {one.url: one for one in map(Found.of, subjects)}
+        suite = Suite(subjects, groups=groups, keyword=keyword, patience_s=patience_s)
+        (_print_json if as_json else _print)(suite, found)
     sys.exit(exit_codes.OK if all(one.passed() for one in found.values()) else exit_codes.FAILED)
 
 

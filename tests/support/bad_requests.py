@@ -15,6 +15,8 @@ _ZIPPED = gzip.compress(LINES)
 _GZIP = ("Content-Encoding: gzip",)
 _FRAME = zstd(LINES)
 _ZSTD = ("Content-Encoding: zstd",)
+_SUMMED = bytes.fromhex("28b52ffd2408410000") + b"m f=2 1\n" + bytes.fromhex("6cbeba7d")
+"""A frame with the checksum of other lines: `m f=1 1`."""
 _NO_ZSTD = "error decoding zstd stream: "
 _LONG = b"#" * (BODY_BYTES_MAX + 1)
 _TOO_LARGE = "the body is over 10000 bytes, before or after decompression: send smaller batches"
@@ -156,6 +158,7 @@ BAD_REQUESTS: dict[str, BadRequest] = {
         400, f"{_NO_ZSTD}more bytes follow its end; send nothing after", _FRAME + b"\n", headers=_ZSTD
     ),
     "zstd-of-an-unknown-block": BadRequest(400, _NO_ZSTD, _FRAME[:6] + b"\xc7" + _FRAME[7:], headers=_ZSTD),
+    "zstd-of-another-sum": BadRequest(400, f"{_NO_ZSTD}ZSTD decompress failed: Restored data", _SUMMED, headers=_ZSTD),
     "zstd-that-needs-a-dictionary": BadRequest(400, _NO_ZSTD, _FRAME[:4] + b"\x23\xff" + _FRAME[5:], headers=_ZSTD),
     "zstd-of-a-huge-window": BadRequest(400, _NO_ZSTD, _FRAME[:5] + b"\x90" + _FRAME[6:], headers=_ZSTD),
     "gzip-that-is-zstd": BadRequest(400, f"{_NO_GZIP}the body begins with 28 b5", _FRAME, headers=_GZIP),
