@@ -40,7 +40,7 @@ from common.values.ids import SequencerId
 from ingester.core.core import IngesterCore
 from ingester.core.lifecycle import Rules
 from ingester.following.claim import Claimed, claim_sequencer
-from ingester.service import IngesterService
+from ingester.service import SMALL_JOBS_PER_JOB, IngesterService
 from ingester.serving.flight import QueryServer
 from ingester.serving.http import Status, make_app
 from ingester.serving.published import Published
@@ -141,7 +141,8 @@ class Ingester:
     def _service(self, claimed: Claimed) -> IngesterService:
         state, config = claimed.state, self._config
         rng = random.Random(secrets.randbits(128))
-        core = IngesterCore(state, Rules.of(config), config.file_bytes_max, 2 * config.persist_workers, rng)
+        rules, jobs_max = Rules.of(config), 2 * config.persist_workers
+        core = IngesterCore(state, rules, config.file_bytes_max, jobs_max, rng, small_jobs_per_job=SMALL_JOBS_PER_JOB)
         newest = lambda: claimed.reader.offsets(state.sequencer).next_offset
         service = IngesterService(core, claimed.reader, self._store, self._published, config, self._clock, self._log)
         self._published.begin(state.epoch, core.view, claimed.next_offset, newest, service.poller.hurry)

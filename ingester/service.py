@@ -58,7 +58,11 @@ from writebuffer.contract import Reader
 WATCH_S = 5.0
 """How often an ingester looks whether a newer epoch was claimed."""
 
-WORKERS_STOP_S = 10.0
+SMALL_JOBS_PER_JOB = 16
+SMALL_WORKERS = 8
+"""Threads for small persist jobs, which mostly wait for the disk: together they wait for the same."""
+
+WORKERS_STOP_S = 5.0
 """At the end, so long for store calls that are still under way: what they do is of no use any more."""
 
 
@@ -89,6 +93,7 @@ class IngesterService:
         followed = Followed(sequencer, core.applied_offset, core.state.as_of.stream)
         self.poller = Poller(reader, sequencer, followed, self._inbox.put, self._poller_ended, logger)
         self._persist_workers = Workers(config.persist_workers, f"persist-{sequencer}", self._inbox.put)
+        self._small_workers = Workers(SMALL_WORKERS, f"persist-small-{sequencer}", self._inbox.put)
         self._in_order = Workers(1, f"commit-{sequencer}", self._inbox.put)
         self._is_watching = False
         self._stop_point: StopPoint | None = None
@@ -134,6 +139,7 @@ class IngesterService:
             self._swaps.end()
             self.poller.stop()
             self._persist_workers.stop(WORKERS_STOP_S)
+            self._small_workers.stop(WORKERS_STOP_S)
             self._in_order.stop(WORKERS_STOP_S)
 
     def _loop(self) -> None:
@@ -188,8 +194,9 @@ class IngesterService:
 
     def _do(self, action: Action) -> bool:
         match action:
-            case Persist():
-                self._persist_workers.submit(lambda: self._perform(action))
+            case Persist(job):
+                workers = self._small_workers if job.is_small else self._persist_workers
+                workers.submit(lambda: self._perform(action))
             case Commit() | DeadLetter():
                 self._in_order.submit(lambda: self._perform(action))
             case Answer():

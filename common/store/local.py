@@ -44,7 +44,7 @@ class LocalStore:
     def keep_root(self) -> None:
         with self._lock:
             self._keeps_root = True
-            self._synced_folders.clear()
+            self._synced_folders = set()  # a new one: who still syncs below the first root adds to that one's
 
     def stat(self, path: str) -> FileStat | None:
         with self._translated(path, "no"):
@@ -167,14 +167,17 @@ class LocalStore:
     def _make_folder(self, folder: str) -> None:
         """Make what is missing; a folder that exists is synced once, for its maker may have died before it did."""
         with self._lock:
-            if folder in self._synced_folders and self._disk.stat(folder):
-                return
-            self._disk.make_folder(folder, self._folder if self._keeps_root else "/")
-            at = folder
-            while at.startswith(self._folder) and at not in self._synced_folders:
-                self._disk.sync_folder(str(PurePosixPath(at).parent))
-                self._synced_folders.add(at)
-                at = str(PurePosixPath(at).parent)
+            synced = self._synced_folders
+        if folder in synced and self._disk.stat(folder):
+            return
+        self._disk.make_folder(folder, self._folder if self._keeps_root else "/")
+        at, here = folder, []
+        while at.startswith(self._folder) and at not in synced:
+            # Without the lock: several threads that make folders beside each other wait for the disk together.
+            here.append(at)
+            at = str(PurePosixPath(at).parent)
+            self._disk.sync_folder(at)
+        synced.update(here)  # at the end: for others each of them means all folders above it, too
 
     def _walk(self, path: str, folder: str) -> Iterator[StoredObject]:
         for name, found in self._names(path, folder):

@@ -188,6 +188,11 @@ class IngesterConfig:
         "How long a stop waits for an object store that does not answer. What is not persisted by then stays in the "
         "log, and the exit code is 3.",
     )
+    stop_deadline_s: float = setting(
+        90.0,
+        "How long a stop may take in all, however much is left to persist. The rest stays in the log; the exit code "
+        "is 3. Whoever kills what does not stop must wait 30 s longer, as penstock up does.",
+    )
     accept_loss: bool = setting(
         False, "Start although the write buffer lost records that were not persisted; the gap is recorded."
     )
@@ -206,6 +211,7 @@ class IngesterConfig:
             "persist_workers",
             "tick_s",
             "stop_timeout_s",
+            "stop_deadline_s",
         )
         _port(self, "http_port", "flight_port")
         _host(self, "host", "ingester_host", "advertise_host")

@@ -69,18 +69,22 @@ class IngesterCore:
         persist_jobs_max: int,
         rng: random.Random,
         policy: Policy = lifecycle.plan,
+        small_jobs_per_job: int = 1,
     ) -> None:
-        """state: after this process's claim; reading begins at its replay offset. rng: for jitter and nonces."""
+        """state: after this process's claim; reading begins at its replay offset. rng: for jitter and nonces.
+
+        persist_jobs_max, small_jobs_per_job: as Jobs takes them.
+        """
         self.counters = Counters()
         self._clock = LifecycleClock()
         merge_arrival_ns_max = min(MERGE_ARRIVAL_NS_MAX, rules.late_arrival_window_ns)
         self._tree = BufferTree(merge_arrival_ns_max, lambda key: self.state.persisted_until(key))
-        self._jobs = Jobs(state.sequencer, state.epoch, persist_jobs_max, file_bytes_max, rng)
+        self._jobs = Jobs(state.sequencer, state.epoch, persist_jobs_max, file_bytes_max, rng, small_jobs_per_job)
         self._intake = Intake(state, self._tree, self._clock, self.counters)
         self._persisting = Persisting(policy, rules, self._tree, self._intake.ledger, self._jobs, self.counters)
         self._committing = Committing(state, self._tree, self._intake, self._jobs, rng)
         self._flow = Flow(rules)
-        self._ending = Ending(state.sequencer, rules.stop_timeout_ns)
+        self._ending = Ending(state.sequencer, rules.stop_timeout_ns, rules.stop_deadline_ns)
         self._views = Views(self._tree)
         self.view = self._views.after((), state.number, self.applied_offset)
 

@@ -5,8 +5,8 @@ committed first, also with on_stop=leave. The replay offset then lies in the str
 goes on from there once that stream is back, and ends with Forked, or with what is missing, on any other stream.
 
 An end waits for the store as long as it answers; after stop_timeout without an answer it gives up, and says what is
-left. A stop gives up at once on a store that is known to be away: the rows are in the log. Without its store no stop
-ends well, also where nothing is left to persist.
+left. A stop has a deadline, too, before whoever asked for it kills the process. It gives up at once on a store that is
+known to be away: the rows are in the log. Without its store no stop ends well, also where nothing is left to persist.
 """
 
 from copy import copy
@@ -42,9 +42,12 @@ class Unfinished:
 class Ending:
     """Times are the lifecycle clock's elapsed_ns."""
 
-    def __init__(self, sequencer: SequencerId, timeout_ns: int) -> None:
+    def __init__(self, sequencer: SequencerId, timeout_ns: int, deadline_ns: int) -> None:
+        """timeout_ns: without an answer of the store. deadline_ns: of a stop in all."""
         self._sequencer = sequencer
         self._timeout_ns = timeout_ns
+        self._deadline_ns = deadline_ns
+        self._begun_at_ns = 0
         self._persists = False
         self._begun = False
         self._finished = False
@@ -73,7 +76,7 @@ class Ending:
             self._lost = self._lost or event.error
         if not self._begun:
             self._begun = True
-            self._answered_at_ns = now_ns
+            self._answered_at_ns = self._begun_at_ns = now_ns
             self._persists = isinstance(event, StreamLost) or event.persist
 
     def note(self, outcome: Outcome, now_ns: int) -> None:
@@ -96,8 +99,11 @@ class Ending:
             self._finished = True
             return Finish(self._lost or self._without_store(left))
         gives_up = self._is_store_away and not self._lost
-        if not gives_up and now_ns - self._answered_at_ns < self._timeout_ns:
+        is_late = now_ns - self._begun_at_ns >= self._deadline_ns and not self._lost
+        if not (gives_up or is_late) and now_ns - self._answered_at_ns < self._timeout_ns:
             return None
+        if is_late and not gives_up:
+            self._reason = f"stop_deadline_s, {self._deadline_ns / 1e9:g} s, is over"
         self._finished = True
         return Finish(self._given_up(left))
 

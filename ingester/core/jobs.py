@@ -32,12 +32,19 @@ class Jobs:
     """Jobs by number, in the order they were cut."""
 
     def __init__(
-        self, sequencer: SequencerId, epoch: Epoch, jobs_max: int, file_bytes_max: int, rng: random.Random
+        self,
+        sequencer: SequencerId,
+        epoch: Epoch,
+        jobs_max: int,
+        file_bytes_max: int,
+        rng: random.Random,
+        small_per_job: int = 1,
     ) -> None:
-        """jobs_max: that may be under way at once. rng: for the jitter of their retries."""
+        """jobs_max: that may be under way at once; so many small ones count as one. rng: for the jitter of retries."""
         self._sequencer = sequencer
         self._epoch = epoch
-        self._jobs_max = jobs_max
+        self._small_per_job = small_per_job
+        self._permits = jobs_max * small_per_job
         self._file_bytes_max = file_bytes_max
         self._random = rng
         self._running: dict[int, Running] = {}
@@ -54,9 +61,12 @@ class Jobs:
         return self._cut + 1
 
     @property
-    def permits(self) -> int:
-        """How many more may be cut now."""
-        return self._jobs_max - len(self._running)
+    def has_permit(self) -> bool:
+        """Whether one more may be cut now. One that turns out to be large may go over the limit."""
+        return self._permits > 0
+
+    def _weight(self, job: PersistJob) -> int:
+        return 1 if job.is_small else self._small_per_job
 
     @property
     def numbers(self) -> frozenset[int]:
@@ -76,6 +86,7 @@ class Jobs:
             file_bytes_max=self._file_bytes_max,
         )
         self._running[job.number] = Running(job)
+        self._permits -= self._weight(job)
         return job
 
     def finished(self, number: int, result: PersistResult) -> None:
@@ -141,7 +152,9 @@ class Jobs:
 
     def drop(self, number: int) -> PersistJob:
         """Forget a committed job."""
-        return self._running.pop(number).job
+        job = self._running.pop(number).job
+        self._permits += self._weight(job)
+        return job
 
     def _sort_key(self, view: PartitionView, known: SortKeys) -> tuple[str, ...]:
         """The table's order for the tags these rows have; tags new to the table follow, those with few values first."""

@@ -38,7 +38,8 @@ class Reason(enum.Enum):
 class Rules:
     """Times in ns, sizes in bytes. Checked against each other where the settings are (common/values/config.py).
 
-    stop_timeout_ns: how long an end waits for a store that does not answer (ending.py).
+    stop_timeout_ns: how long an end waits for a store that does not answer. stop_deadline_ns: how long a stop may take
+    in all (ending.py).
     """
 
     late_arrival_window_ns: int
@@ -49,6 +50,7 @@ class Rules:
     log_bytes_max: int
     log_records_max: int
     stop_timeout_ns: int
+    stop_deadline_ns: int
 
     @classmethod
     def of(cls, config: IngesterConfig) -> "Rules":
@@ -61,6 +63,7 @@ class Rules:
             log_bytes_max=config.log_bytes_max,
             log_records_max=config.log_records_max,
             stop_timeout_ns=round(config.stop_timeout_s * 1e9),
+            stop_deadline_ns=round(config.stop_deadline_s * 1e9),
         )
 
 

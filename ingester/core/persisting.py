@@ -76,7 +76,7 @@ class Persisting:
     def cut(self, last_offset: Offset, state: ManifestState) -> list[Persist]:
         """Cut what is due, as far as jobs are permitted. last_offset: one below the applied offset."""
         cut = []
-        while self._due and self._jobs.permits > 0:
+        while self._due and self._jobs.has_permit:
             due = self._due.popleft()
             corner = (last_offset, due.until_ns)
             if len(self._jobs.frontier_with(due.key, corner, state)) > CORNERS_MAX:

@@ -16,6 +16,9 @@ from common.values.ids import Epoch, Offset, SequencerId
 from ingester.buffer.piece import PartitionView, with_values
 from ingester.persist.data_file import Origin, put_file, slices
 
+SMALL_ROWS = 1_000
+SMALL_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class PersistJob:
@@ -40,6 +43,11 @@ class PersistJob:
     @property
     def first_offset(self) -> Offset:
         return self.view.first_offset
+
+    @property
+    def is_small(self) -> bool:
+        """It takes hardly longer than making a file durable does: many of them at once are worth it."""
+        return self.view.rows <= SMALL_ROWS and sum(piece.bytes for piece in self.view.pieces) <= SMALL_BYTES
 
     @property
     def corner(self) -> Corner:

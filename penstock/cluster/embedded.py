@@ -11,8 +11,8 @@ from writebuffer.waiting import CLOSE_S_MAX, TRIM_STOP_S
 
 _ROUTER_GRACE_S = TRIM_STOP_S + CLOSE_S_MAX + 5.0
 """Beyond the router's own shutdown_timeout_s: the end of trimming, and the close of a write buffer that hangs."""
-_INGESTER_STOP_S = 120.0
-"""What is buffered is persisted; what is not by then stays in the log."""
+_INGESTER_GRACE_S = 30.0
+"""Beyond an ingester's own stop_deadline_s: what it reads on first, and store calls that hang at its end."""
 
 
 def stages(
@@ -40,7 +40,7 @@ def stages(
             [*penstock, "ingester", "--sequencer", str(sequencer)],
             {**inherited, **to_environment(cluster, ingester, retention)},
             f"http://{Address(reachable_here(ingester.listen_host), ingester.http_port + sequencer)}/ready",
-            _INGESTER_STOP_S,
+            ingester.stop_deadline_s + _INGESTER_GRACE_S,
         )
         for sequencer in range(cluster.sequencers)
     ]

@@ -57,6 +57,7 @@ class Settings:
     rules: Rules
     file_bytes_max: int
     persist_jobs_max: int
+    small_jobs_per_job: int
 
 
 class IngesterWorld(Protocol):
@@ -171,7 +172,14 @@ class IngesterProcess(Process):
     def _claimed(self, claimed: Claimed) -> None:
         settings, state = self._world.settings, claimed.state
         jitter = random.Random(self._world.rng.getrandbits(64))
-        self.core = IngesterCore(state, settings.rules, settings.file_bytes_max, settings.persist_jobs_max, jitter)
+        self.core = IngesterCore(
+            state,
+            settings.rules,
+            settings.file_bytes_max,
+            settings.persist_jobs_max,
+            jitter,
+            small_jobs_per_job=settings.small_jobs_per_job,
+        )
         self.ready_at = claimed.next_offset
         self._followed = Followed(self.sequencer, self.core.applied_offset, state.as_of.stream)
         self._settled_at_claim = state.accounts.settled

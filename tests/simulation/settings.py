@@ -50,7 +50,9 @@ def drawn_settings(rng: random.Random) -> Settings:
             log_bytes_max=rng.choice((6_000, 50_000)),
             log_records_max=rng.choice((10, 1_000)),
             stop_timeout_ns=30 * SECOND_NS,
+            stop_deadline_ns=120 * 10**9,
         ),
         file_bytes_max=rng.choice((200, 100_000)),
         persist_jobs_max=rng.choice((1, 4)),
+        small_jobs_per_job=rng.choice((1, 4)),
     )

@@ -62,6 +62,7 @@ RULES = Rules(
     log_bytes_max=10**9,
     log_records_max=10**9,
     stop_timeout_ns=30 * SECOND_NS,
+    stop_deadline_ns=1_000 * SECOND_NS,
 )
 
 Key = tuple[str, str, frozenset[tuple[str, str]], int]
@@ -115,6 +116,7 @@ class IngesterRig:
         sequencer: SequencerId = SEQUENCER,
         flight_address: str = "h:2",
         policy: Policy = plan,
+        small_jobs_per_job: int = 1,
     ) -> None:
         """store: a DictStore of its own where none is given; only on that one can faults be injected."""
         self.store: Any = DictStore() if store is None else store
@@ -125,6 +127,7 @@ class IngesterRig:
         self.first_offset = Offset(0)
         self.now_ns = DAY0_NS
         self._rules, self._jobs_max, self._file_bytes_max, self._policy = rules, jobs_max, file_bytes_max, policy
+        self._small_jobs_per_job = small_jobs_per_job
         self._model = Model()
         self._sequence = 0
         self.checks_rows_taken = True
@@ -149,6 +152,7 @@ class IngesterRig:
             self._jobs_max,
             random.Random(self.claimed.epoch),
             self._policy,
+            self._small_jobs_per_job,
         )
         self.at = self.claimed.replay_offset
         self.persists: list[PersistJob] = []

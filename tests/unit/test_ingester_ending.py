@@ -1,11 +1,13 @@
 """How an ingester ends: asked to stop, or because its stream is lost, with the store there or away."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.values.errors import Forked, Unavailable
 from common.values.ids import Offset
 from ingester.core.events import Finish, Pause, StoreAway
-from tests.support.ingester_rig import IngesterRig, a_rig, cpu
+from tests.support.ingester_rig import RULES, SECOND_NS, IngesterRig, a_rig, cpu
 from tests.support.records import DAY0_NS, row
 
 
@@ -176,6 +178,43 @@ def test_a_stop_waits_for_a_store_that_answers_now_and_then() -> None:
         rig.commit()
     assert rig.finished
     assert rig.ended_with is None
+
+
+def test_a_stop_has_a_deadline_however_much_gets_done() -> None:
+    """Before whoever asked for it kills the process: what is left stays in the log, and is said."""
+    rig = IngesterRig(replace(RULES, stop_deadline_ns=60 * SECOND_NS), jobs_max=1)
+    for number in range(100):
+        rig.append({f"m{number}": [row(DAY0_NS, "a", v=1.0)]})
+    rig.poll()
+    rig.tick(0)
+    rig.stop()
+    for _ in range(30):
+        assert not rig.finished
+        rig.persist()
+        rig.tick(2)
+        rig.commit()
+    assert rig.finished
+    assert "stop_deadline_s, 60 s, is over" in str(rig.ended_with)
+    assert len(rig.core.state.files) == 30
+    assert "70 rows left in the log" in str(rig.ended_with)
+    rig.restart()
+    rig.poll()
+    assert rig.read() == rig.expected()
+
+
+def test_the_end_of_a_lost_stream_has_no_deadline() -> None:
+    """Its rows are nowhere else."""
+    rig = IngesterRig(replace(RULES, stop_deadline_ns=SECOND_NS), jobs_max=1)
+    for table in ("cpu", "mem"):
+        rig.append({table: [row(DAY0_NS, "a", v=1.0)]})
+    rig.poll()
+    rig.lose(LOST)
+    for _ in range(2):
+        rig.tick(20)
+        rig.persist()
+        rig.commit()
+    assert rig.finished
+    assert rig.ended_with is LOST
 
 
 def test_a_stop_does_not_wait_for_a_retry_that_is_far_away() -> None:

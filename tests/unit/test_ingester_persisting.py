@@ -3,6 +3,7 @@
 from common.values.errors import Unavailable
 from common.values.schema import DAY_NS
 from ingester.core.events import Commit, Persist, PersistFailed
+from ingester.persist.job import SMALL_ROWS
 from tests.support.ingester_rig import IngesterRig, a_rig, cpu
 from tests.support.records import DAY0_NS, Row, row
 
@@ -191,3 +192,28 @@ def test_a_job_that_failed_is_not_run_by_another_step() -> None:
     rig.tick(2)
     rig.tick(2)
     assert rig.persists == [job]
+
+
+def test_many_small_jobs_count_as_one() -> None:
+    """They mostly wait for the disk. A large one counts as what it is, and at most one goes over the limit."""
+    rig = IngesterRig(jobs_max=2, small_jobs_per_job=4)
+    large = [row(DAY0_NS + n, "a", v=1.0) for n in range(SMALL_ROWS + 1)]
+    for number in range(20):
+        rig.append({f"small{number}": [row(DAY0_NS, "a", v=1.0)]})
+    rig.append({"large1": large, "large2": large})
+    rig.poll()
+    rig.tick(301)
+    most_small = 0
+    while rig.persists:
+        small = [job for job in rig.persists if job.is_small]
+        weight = len(small) + 4 * (len(rig.persists) - len(small))
+        assert weight <= 2 * 4 + 3
+        most_small = max(most_small, len(small))
+        rig.persist()
+        if rig.commits:
+            rig.commit()
+        rig.tick(1)
+    rig.settle()
+    assert most_small == 8
+    assert rig.core.rows_buffered == 0
+    assert rig.read() == rig.expected()

@@ -24,6 +24,7 @@ RULES = Rules(
     log_bytes_max=50_000,
     log_records_max=500,
     stop_timeout_ns=0,
+    stop_deadline_ns=120 * 10**9,
 )
 NOW = 10_000
 
