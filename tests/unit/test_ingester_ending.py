@@ -191,8 +191,8 @@ def test_a_stop_has_a_deadline_however_much_gets_done() -> None:
     for _ in range(30):
         assert not rig.finished
         rig.persist()
-        rig.tick(2)
         rig.commit()
+        rig.tick(2)
     assert rig.finished
     assert "stop_deadline_s, 60 s, is over" in str(rig.ended_with)
     assert len(rig.core.state.files) == 30
