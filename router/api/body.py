@@ -1,7 +1,8 @@
 """A write's body, read from the connection: bounded while it arrives, bounded while it is inflated.
 
-A body is admitted by its length before it is read, and further as it is inflated or its chunks come. So many slow or
-large uploads cannot use more memory than the router has set aside, and clients that send much leave room for others.
+A body is admitted by its length before it is read, if it is not very large, and further as it arrives or is inflated.
+So many slow or large uploads cannot use more memory than the router has set aside, and clients that send much leave
+room for others.
 Nearly every small body has arrived as a whole, plain, before it is asked for: the short way.
 """
 
@@ -22,6 +23,9 @@ _PLAIN = ("", "identity")
 _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 _MAGICS = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 """How compressed bodies begin, and no line that is stored: the first has a control character, the second no UTF-8."""
+
+_RESERVED_BYTES_MAX = 1024 * 1024
+"""Admitted by a body's length, before it arrives; the rest as it does: a slow client may take hours to send 10 MB."""
 
 _PART_BYTES_MIN = 4096
 """Smaller parts are joined as they come: a part of two bytes takes fifty of memory."""
@@ -46,7 +50,7 @@ class BodyReader:
         if not coding and (whole := await request.whole()) is not None:
             return self._admitted(request.client, whole)
         with _Body(self._admission, request.client, self._bytes_max) as body:
-            body.expect(length)
+            body.expect(min(length, _RESERVED_BYTES_MAX))
             await self._receive(request, body, Gzip() if coding == "gzip" else None)
             if coding == "zstd":
                 return await self._inflate_zstd(body)
@@ -91,7 +95,7 @@ class BodyReader:
 
 
 class _Body:
-    """What has come of one body, and what is admitted for it: as much, or more where its length says so.
+    """What has come of one body, and what is admitted for it: as much, or more where more was expected.
 
     A context manager: at the end of the block what was not handed over is released.
     """

@@ -8,6 +8,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from unittest.mock import AsyncMock, Mock
 
 import pytest
@@ -214,6 +215,18 @@ def test_a_stalled_upload_is_given_up(start_router: StartRouter) -> None:
         stalled.sendall(b"POST /api/v2/write?bucket=ns HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n" + b"#" * 800)
         assert stalled.recv(100).startswith(b"HTTP/1.1 408 ")
     assert router.admission.bytes_held == 0
+
+
+def test_slow_uploads_of_large_bodies_leave_room_for_others(start_router: StartRouter) -> None:
+    """What has not arrived takes no memory: eight clients that announce 10 MB each may take hours to send them."""
+    router = start_router()
+    head = b"POST /api/v2/write?bucket=ns HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n"
+    with ExitStack() as slow:
+        for client in range(2, 10):
+            one = slow.enter_context(socket.create_connection(("127.0.0.1", router.port), 20, (f"127.0.0.{client}", 0)))
+            one.sendall(head)
+        wait_until(lambda: router.admission.clients, holds=lambda clients: clients == 8)
+        assert router.write(b"#" * 9_000_000 + b"\nm f=1 1")[0].status == 204
 
 
 def test_a_client_that_floods_leaves_room_for_another(start_router: StartRouter) -> None:
