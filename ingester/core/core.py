@@ -76,6 +76,7 @@ class IngesterCore:
         persist_jobs_max, small_jobs_per_job: as Jobs takes them.
         """
         self.counters = Counters()
+        self._settled_at_claim = state.accounts.settled
         self._clock = LifecycleClock()
         merge_arrival_ns_max = min(MERGE_ARRIVAL_NS_MAX, rules.late_arrival_window_ns)
         self._tree = BufferTree(merge_arrival_ns_max, lambda key: self.state.persisted_until(key))
@@ -198,6 +199,8 @@ class IngesterCore:
 
     def _tick(self, now_ns: int) -> list[Action]:
         self._clock.tick(now_ns, caught_up=self.caught_up)
+        settled = self.accounts.settled - self._settled_at_claim
+        self.counters.rows_unaccounted = self.counters.rows_applied - settled - self._tree.rows
         if not self._ending.begun:
             self._persisting.plan(self._clock.now_ns)
         return self._again()

@@ -51,6 +51,8 @@ class IngesterCollector(Collector):
         yield rows
         yield _counter("rows_applied", "Rows of the records applied since start.", core.counters.rows_applied)
         yield _counter("rows_replayed", "Rows found durable already since start.", core.counters.rows_durable)
+        text = "Rows applied that are neither settled nor in memory: anything but 0 is a defect."
+        yield _gauge("rows_unaccounted", text, core.counters.rows_unaccounted)
         late = core.late_rows
         counts, buckets = itertools.accumulate(late.counts), [*(f"{ns / 1e9:g}" for ns in BOUNDS_NS), "+Inf"]
         help_ = "Rows not above the greatest time persisted of their partition, by how far below."

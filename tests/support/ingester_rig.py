@@ -278,6 +278,7 @@ class IngesterRig:
         core = self.core
         settled = core.accounts.settled - self.claimed.accounts.settled
         assert core.counters.rows_applied == settled + core.rows_buffered
+        assert core.counters.rows_unaccounted == 0
         assert sum(view.rows for view in core.view.partitions.values()) == core.rows_buffered
         assert core.view.manifest_number == core.state.number
         assert core.view.applied_offset == core.applied_offset

@@ -1,5 +1,6 @@
 """What every object store keeps, over a local folder and obstore's memory alike, and how a URL chooses one."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def test_listing_is_by_folder(store: ObjectStore) -> None:
     assert len(list(store.list(""))) == 5
     assert list(store.list("cluster")) == []
     assert StoredObject("data/ns2/cpu/4", 2) in list(store.list("data"))
+
+
+def test_listing_says_when_an_object_was_put(store: ObjectStore) -> None:
+    """By the store's clock, which is this machine's here; a file system's may be some milliseconds behind."""
+    before_ns = time.time_ns() - 1_000_000_000
+    store.put("a/b", b"1")
+    (found,) = store.list("a")
+    assert before_ns < found.modified_ns <= time.time_ns() + 1_000_000_000
 
 
 @pytest.mark.parametrize("name", ["na!c3!afve", "a b", "50%", "utc_day=2026-01-01", "x" * 200])

@@ -5,10 +5,13 @@ That it is right at every commit of every history is checked by tests/support/in
 
 import json
 
+import pytest
+
 from common.catalog.manifest import manifest
 from common.catalog.manifest.change import AsOf
 from common.catalog.manifest.envelope import sealed
 from common.store.objects import run
+from ingester.core.events import Tick
 from tests.support.ingester_rig import SEQUENCER, IngesterRig, a_rig, cpu
 from tests.support.records import DAY0_NS, row
 
@@ -85,3 +88,16 @@ def test_a_record_says_it_in_a_key_that_earlier_releases_do_not_read() -> None:
     del values["taken"]
     assert AsOf.from_json(values).rows_taken is None
     assert AsOf.from_json(AsOf(rows_taken=None).to_json()).rows_taken is None
+
+
+@pytest.mark.parametrize("difference", [1, -1])
+def test_a_row_that_is_lost_or_counted_twice_is_seen_while_it_runs(difference: int) -> None:
+    """At the next tick, by the counts of rows applied, settled and in memory; after a restart, too."""
+    rig = partly_persisted()
+    rig.restart()
+    rig.poll()
+    rig.tick()
+    assert rig.core.counters.rows_unaccounted == 0
+    rig.core.counters.rows_applied += difference
+    rig.core.step(Tick(rig.now_ns))
+    assert rig.core.counters.rows_unaccounted == difference
