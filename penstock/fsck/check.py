@@ -117,33 +117,40 @@ def check(sequencer: SequencerId, store: ObjectStore, options: Options, watcher:
     state = report.state = load(sequencer, store, note)
     if state is None:
         return report
-    for found in wrong_accounts(state):
-        note(found)
+    passed_over = tuple(report.findings)
+    for found in _findings(state, store, options, report, watcher):
+        if found not in passed_over:
+            note(found)
+    return report
+
+
+def _findings(
+    state: ManifestState, store: ObjectStore, options: Options, report: SequencerReport, watcher: Watcher
+) -> Iterator[Finding]:
+    """In the order of the report. Counts in `report` what was looked at."""
+    yield from wrong_accounts(state)
     watcher.expect(sum(file.size_bytes for file in state.files.values()))
     for file in state.files.values():
-        for found in wrong_file(file, state, store, deep=options.deep):
-            if _still_named(file, state, store):
-                note(found)
+        yield from (found for found in wrong_file(file, state, store, options.deep) if _still_named(file, state, store))
         report.files += 1
         report.rows += file.rows
         report.bytes += file.size_bytes
         watcher.read(file.size_bytes)
     if options.deep:
-        for found in wrong_history(state, store):
-            if found not in report.findings:  # it may have been passed over by `load`
-                note(found)
+        yield from wrong_history(state, store)
     letters = dead_letters_of(state, store)
     report.dead_letters, report.dead_letter_bytes = letters.records, letters.bytes
-    for found in letters.incomplete:
-        note(found)
+    yield from letters.incomplete
+    yield from _left_over(state, store, options)
+
+
+def _left_over(state: ManifestState, store: ObjectStore, options: Options) -> Iterator[Finding]:
     try:
         left = left_over(state, store)
     except DataCorrupt as error:  # of a record written since
-        note(Finding(Kind.MANIFEST, error.message, sequencer=sequencer))
-        return report
-    for unnamed in left.files:
-        note(finding(unnamed, left.state, options.now_ns, options.grace_s))
-    return report
+        yield Finding(Kind.MANIFEST, error.message, sequencer=state.sequencer)
+        return
+    yield from (finding(unnamed, left.state, options.now_ns, options.grace_s) for unnamed in left.files)
 
 
 def wrong_file(file: StoredFile, state: ManifestState, store: ObjectStore, deep: bool) -> Iterator[Finding]:

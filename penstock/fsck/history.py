@@ -9,7 +9,7 @@ from common.catalog import paths
 from common.catalog.manifest.envelope import incomplete, unsealed
 from common.catalog.manifest.state import ManifestState
 from common.store.objects import NotFound, ObjectStore
-from common.values.errors import DataCorrupt
+from common.values.errors import DataCorrupt, Unavailable
 from common.values.ids import ManifestNumber, SequencerId
 from penstock.fsck.finding import Finding, Kind
 
@@ -26,6 +26,9 @@ def wrong_history(state: ManifestState, store: ObjectStore) -> Iterator[Finding]
             _check(sequencer, found.path, store.get(found.path))
         except NotFound:
             continue
+        except Unavailable as error:
+            store.get(paths.CLUSTER)  # raises where it is not this object alone
+            yield Finding(Kind.UNREAD, error.message, found.path, sequencer)
         except DataCorrupt as error:
             yield Finding(Kind.CHECKPOINT if number is None else Kind.RECORD, error.message, sequencer=sequencer)
     for at in range(1, state.number + 1):

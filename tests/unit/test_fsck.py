@@ -113,17 +113,34 @@ def test_a_flipped_bit_is_located(rig: IngesterRig) -> None:
     assert "row group 0, column 'time'" in str(found)
 
 
+class Failing(DictStore):
+    """Does not return the object at `broken`, or none at all."""
+
+    broken = ""
+
+    def get(self, path: str) -> bytes:
+        if path == self.broken or self.broken == "all":
+            raise Unavailable(f"object store: {path}: input/output error")
+        return super().get(path)
+
+
+def test_an_old_record_that_the_store_does_not_return_is_one_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of `deep`, which alone reads it."""
+    monkeypatch.setattr("common.catalog.manifest.checkpoint.RECORDS_MAX", 2)
+    rig = a_persisted_rig()
+    store = Failing()
+    store.objects = rig.store.objects
+    rig.append(cpu(10))
+    rig.poll()
+    rig.go_cold()
+    rig.store = store
+    store.broken = manifest_record(SEQUENCER, ManifestNumber(1))
+    assert kinds(checked(rig, deep=True)) == ["unread"]
+    assert kinds(checked(rig, deep=False)) == []
+
+
 def test_a_file_that_the_store_does_not_return_is_one_finding() -> None:
     """The check goes on with the others; where the store itself is away, it ends."""
-
-    class Failing(DictStore):
-        broken = ""
-
-        def get(self, path: str) -> bytes:
-            if path == self.broken or self.broken == "all":
-                raise Unavailable(f"object store: {path}: input/output error")
-            return super().get(path)
-
     rig = a_persisted_rig()
     store = Failing()
     store.objects = rig.store.objects
