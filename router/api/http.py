@@ -73,12 +73,14 @@ class RouterHttp:
         self._clock = clock
         self._store_away = store_away
         writes = Writes(service, admission, metrics, clock, body_bytes_max=body_bytes_max, rates=rates)
+        self.app = App(self._routes(writes, QueryV1(namespaces)), log, self._headers_of, advice)
+
+    def _routes(self, writes: Writes, query: QueryV1) -> Routes:
         health = {"GET": self._health}
         ready = {"GET": self._ready}
-        query = QueryV1(namespaces).answer
-        routes: Routes = {
+        return {
             "/write": {"POST": writes.handler(v1.target, v1.render)},
-            "/query": {"GET": query, "POST": query},
+            "/query": {"GET": query.answer, "POST": query.answer},
             "/api/v2/signin": {"POST": self._sign_in},
             "/api/v2/signout": {"POST": self._sign_out},
             "/api/v2/write": {"POST": writes.handler(v2.target, v2.render)},
@@ -94,7 +96,6 @@ class RouterHttp:
             "/": {"GET": self._page},
             "/status": {"GET": self._status},
         }
-        self.app = App(routes, log, self._headers_of, advice)
 
     async def _ping(self, request: Request) -> Response:
         wants_json = "application/json" in request.headers.get("accept", "")
