@@ -23,7 +23,8 @@ COMMANDS = {
     "query": "Run SQL over what is persisted and what is still in memory.",
     "status": "Show offsets, lag, buffered rows and files of each sequencer.",
     "schema": "Show the namespaces, tables and columns that are settled.",
-    "replay": "Read a sequencer again from an offset and report what is in it.",
+    "replay": "Read a sequencer again and compare the store with it, or mend the store.",
+    "dead-letter": "Look at records that could not be applied, and deal with them.",
     "fsck": "Check that the store holds what the manifests say: files, rows, accounts.",
     "gc": "Remove data files that no manifest names, or list them.",
     "log": "Look at the files of a file write buffer: inspect, verify, dump, size; restart a lost log.",
@@ -48,7 +49,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"penstock.commands.{cmd_name}").command
+        module = importlib.import_module(f"penstock.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def resolve_command(

@@ -13,6 +13,7 @@ from common.catalog.manifest.state import ManifestState
 from common.catalog.manifest.swap import Swap
 from common.catalog.partition_key import PartitionKey
 from common.values.ids import Offset
+from ingester.buffer.origins import TableColumns
 from ingester.buffer.tree import BufferTree
 from ingester.core.events import Answer, Commit
 from ingester.core.intake import Intake
@@ -101,14 +102,19 @@ class Committing:
         for swap in asked:
             if swap.is_in(self.state):
                 answers.append(Answer(swap, self.state.number))
-            elif refusal := swap.refusal(self.state):
+            elif refusal := swap.refusal(self.state) or self._refused_columns(swap):
                 answers.append(Answer(swap, refusal=refusal))
             elif touched.isdisjoint(swap.made_from):
                 touched.update(swap.made_from)
+                self._intake.ledger.learn(_brought(swap))
                 taken.append(swap)
             else:
                 self._asked.append(swap)
         return tuple(taken), answers
+
+    def _refused_columns(self, swap: Swap) -> str | None:
+        """Why its columns cannot be added: a record above the replay offset, too, may have given one another type."""
+        return self._intake.ledger.refusal(_brought(swap))
 
     def _replay_offset(self, jobs: tuple[int, ...]) -> Offset:
         """The least offset with rows that are neither committed nor in `jobs`, or that waits for its dead letter."""
@@ -147,3 +153,7 @@ class Committing:
             },
             sort_keys=self._jobs.sort_keys(done, self.state.sort_keys),
         )
+
+
+def _brought(swap: Swap) -> list[TableColumns]:
+    return [TableColumns(table, columns) for table, columns in swap.columns.items()]

@@ -186,7 +186,8 @@ class Change:
     """What one record changes. `claim` names the new holder when the record claims the next epoch.
 
     as_of: the new values. frontiers: those of the partitions touched; sort_keys: those of the tables touched; columns:
-    those that records below the replay offset brought to their tables.
+    those that records below the replay offset brought to their tables. redriven: dead letters whose rows are in
+    files_added.
     """
 
     as_of: AsOf
@@ -197,6 +198,7 @@ class Change:
     sort_keys: Mapping[TableId, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[TableId, Columns] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
+    redriven: tuple[Offset, ...] = ()
 
     def to_json(self, known: Producers | None = None) -> dict[str, Any]:
         """known: the producers before, of which only the difference is written."""
@@ -211,6 +213,7 @@ class Change:
                 for key, columns in _sorted(self.columns)
             ],
             "gaps": [gap.to_json() for gap in self.gaps],
+            "redriven": list(self.redriven),
         }
         if self.claim is not None:
             values["claim"] = self.claim.to_json()
@@ -233,6 +236,7 @@ class Change:
                 for namespace, table, columns in value["columns"]
             },
             gaps=tuple(Gap(Offset(first), Offset(next_)) for first, next_ in value["gaps"]),
+            redriven=tuple(map(Offset, value.get("redriven", ()))),  # absent in records of before
         )
 
 

@@ -44,7 +44,8 @@ class ManifestState:
     """All records of a sequencer up to `number`, added up. files: by path, in the order of their commits.
 
     frontiers: of the partitions that have corners at or above the replay offset, and some that need none any more: they
-    are removed together, once they are as many as the others. checkpoint: the newest one that its holder knows.
+    are removed together, once they are as many as the others. redriven: offsets of dead letters. checkpoint: the newest
+    one that its holder knows.
     """
 
     sequencer: SequencerId
@@ -57,6 +58,7 @@ class ManifestState:
     sort_keys: Map[TableId, tuple[str, ...]] = field(default_factory=Map)
     columns: Map[TableId, Columns] = field(default_factory=Map)
     gaps: tuple[Gap, ...] = ()
+    redriven: frozenset[Offset] = frozenset()
     checkpoint: Checkpoint = NO_CHECKPOINT
     frontiers_max: int = FRONTIERS_SPARE
 
@@ -114,6 +116,7 @@ class ManifestState:
                 self.columns, {table: {**self.columns.get(table, {}), **new} for table, new in change.columns.items()}
             ),
             gaps=self.gaps + change.gaps,
+            redriven=self.redriven.union(change.redriven) if change.redriven else self.redriven,
         )
         return state if len(state.frontiers) <= state.frontiers_max else state._with_needed_frontiers()
 
@@ -131,6 +134,7 @@ class ManifestState:
             sort_keys=self.sort_keys,
             columns=self.columns,
             gaps=self.gaps,
+            redriven=tuple(sorted(self.redriven)),
         )
 
     def _needed_frontiers(self) -> dict[PartitionKey, Frontier]:
