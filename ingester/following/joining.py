@@ -174,7 +174,9 @@ class _Run:
                 try:
                     joined += self._join(parts)
                 except DataCorrupt:
-                    corrupt.update(*(_corrupt_entries(group.blocks) for group in parts))
+                    found = [entry for group in parts for entry in _corrupt_entries(group.blocks)]
+                    assert found, "rows that are corrupt together are those of a record that is corrupt alone"
+                    corrupt.update(found)
             if not corrupt:
                 self._join_contents(groups)
                 return tuple(joined)
