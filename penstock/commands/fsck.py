@@ -40,7 +40,7 @@ def command(cluster: ClusterConfig, sequencer: int | None, deep: bool, grace_s: 
     left over  something is there that nobody needs                        exit code 1
     note       nothing is wrong                                            exit code 0
 
-    Not checked: that each row of the log is in a file.
+    That each row of the log is in a file is checked by `penstock replay --dry-run --diff`.
     """
     from common.logs import configure_command
     from common.pandas_unused import keep_pandas_out

@@ -48,16 +48,18 @@ class Kind(enum.Enum):
 
 
 _RESTORE = (
-    "Restore the file from a copy of the store; queries that need it fail until then. Without a copy, its rows are in "
-    "the write buffer at the offsets named, for as long as that keeps them: raise keep_age_s and keep_bytes now, and "
-    "count what is still there with `penstock replay --dry-run --sequencer N --from-offset FIRST`. If nobody touched "
-    "the file, check the disk."
+    "Restore the file from a copy of the store, or bring its rows back from the write buffer, as long as that has the "
+    "offsets named: `penstock replay --sequencer N --from-offset K`, K the oldest offset that `penstock status` shows "
+    "(docs/replay.md). Queries that need the file fail until then. If nobody touched it, check the disk."
 )
 _UNREAD = (
     "The store did not return the file. Check the disk, and the permissions of the folder or bucket, then run this "
     "again; if it cannot be read any more, restore it from a copy of the store."
 )
-_CONTENT = "It was written like this, or the manifest was: keep the store and the log as they are, and report it."
+_CONTENT = (
+    "It was written like this, or the manifest was: keep a copy of the store and the log, and report it. `penstock "
+    "replay --rewrite` makes its partition anew from the log."
+)
 _MANIFEST = (
     "Restore the manifest's record from a copy of the store. The data files are needed as they are: remove none. "
     "What belongs to this sequencer was not checked any further."
@@ -75,7 +77,8 @@ _LATER_EPOCH = (
     "manifest/ back; remove no data file before."
 )
 _ACCOUNTS = (
-    "Rows were lost or counted twice. Keep the log (raise keep_age_s and keep_bytes) and the store, and report it."
+    "Rows were lost or counted twice. Keep the log (raise keep_age_s and keep_bytes) and the store, and report it. "
+    "`penstock replay --dry-run --diff` compares every row of the log with the files."
 )
 _DEAD_LETTER = (
     "Restore it from a copy of the store; the record is also in the write buffer, for as long as that keeps it."

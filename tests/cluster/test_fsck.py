@@ -142,7 +142,8 @@ def copied(stopped: ProcessCluster, tmp_path: Path) -> ProcessCluster:
 
 @pytest.mark.parametrize("kind", ["missing", "shortened", "changed"])
 def test_a_damaged_file_is_found_and_named(copied: ProcessCluster, kind: str) -> None:
-    """Deleted, cut, or with another bit in a page: exit code 5, and the others are clean."""
+    """Deleted, cut, or with another bit in a page: exit code 5, the others are clean, a replay
+    brings its rows back, gc removes what is left of it, and the accounts are in balance."""
     damaged = named_files(copied)[0]
     path = copied.data / "store" / damaged
     data = path.read_bytes()
@@ -154,9 +155,19 @@ def test_a_damaged_file_is_found_and_named(copied: ProcessCluster, kind: str) ->
     assert (code, found(report)) == (5, [(kind, damaged)])
     (finding,) = [each for one in report["sequencers"] for each in one["findings"]]
     assert finding["places"] == ([{"row_group": 0, "column": "v"}] if kind == "changed" else [])
-    path.write_bytes(data)
-    code, report = call(copied, "fsck")
+    number = damaged.rpartition("/")[2][:3]
+    code, report = call(copied, "replay", "--sequencer", str(int(number)), "--from-offset", "0")
+    assert code == 0, report
+    _, report = call(copied, "fsck", "--deep", "--grace", "0")
+    assert found(report) == ([("orphan", damaged)] if path.exists() else [])
+    _, removed = call(copied, "gc", "--grace", "0")
+    assert [each["path"] for one in removed["sequencers"] for each in one["removed"]] == [
+        name for _, name in found(report)
+    ]
+    code, report = call(copied, "fsck", "--deep", "--grace", "0")
     assert (code, found(report)) == (0, [])
+    assert sum(one["rows"] for one in report["sequencers"]) == 3 * HOSTS
+    assert [one["rows_ahead"] for one in report["sequencers"]] == [0] * SEQUENCERS
 
 
 def test_an_orphan_of_a_superseded_ingester_is_found_and_removed(copied: ProcessCluster) -> None:
