@@ -31,9 +31,13 @@ class TagDictionary:
     def positions(self, values: Sequence[str]) -> list[int]:
         """Where each is; those not seen before are appended, in order."""
         found = list(map(self._codes.get, values))
-        if None in found:
-            return [self._append(value) if at is None else at for value, at in zip(values, found, strict=True)]
-        return found  # type: ignore[return-value]
+        if None not in found:
+            return found  # type: ignore[return-value]
+        new = list(dict.fromkeys([value for value, at in zip(values, found, strict=True) if at is None]))
+        self._codes.update(zip(new, range(len(self._values), len(self._values) + len(new)), strict=True))
+        self._values += new
+        self.held_bytes += 2 * len("".join(new).encode()) + VALUE_OVERHEAD_BYTES * len(new)
+        return list(map(self._codes.__getitem__, values))
 
     def array(self) -> pa.StringArray:
         """All values so far, as one Arrow array."""
@@ -45,10 +49,3 @@ class TagDictionary:
     def texts(self) -> list[str]:
         """All values so far."""
         return list(self._values)
-
-    def _append(self, value: str) -> int:
-        at = self._codes.setdefault(value, len(self._values))
-        if at == len(self._values):
-            self._values.append(value)
-            self.held_bytes += 2 * len(value.encode()) + VALUE_OVERHEAD_BYTES
-        return at

@@ -46,9 +46,11 @@ class Origins:
         """The offset of each of all `rows` rows."""
         return np.repeat(self.offsets, np.diff(self.first_rows, append=rows))
 
-    def only(self, wanted: npt.NDArray[np.bool_]) -> "Origins":
-        """Of the rows where `wanted` is true: records without any are left out."""
-        left, first_rows = records_left(self.first_rows, wanted)
+    def only(self, rows: Numbers) -> "Origins":
+        """Of the rows at these positions, ascending, at least one: records without any are left out."""
+        records = np.searchsorted(self.first_rows, rows, side="right") - 1
+        first_rows = np.flatnonzero(np.diff(records, prepend=-1))
+        left = records[first_rows]
         return Origins(self.offsets[left], first_rows, self.arrivals_ns[left])
 
     def spans(self, rows: int, span_ns: int) -> Iterator[tuple[int, int, "Origins"]]:

@@ -1,9 +1,13 @@
 """The records of a poll that are applied, and their rows: batches of many records as they were decoded."""
 
-from collections.abc import Iterator
+from bisect import bisect, insort
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from common.entry import Entry
 from common.entry.series_rows import SeriesRows, series_rows
@@ -48,12 +52,20 @@ class Arrivals:
                 yield kept.brought, kept.rows, Origins(offsets[at], kept.first_rows, arrivals_ns[at])
 
     def _alone(self) -> Iterator[JoinedRows]:
-        """The batches of records that were decoded alone."""
+        """The rows of records that were decoded alone; of one table together, where no other rows of it lie between."""
+        firsts: dict[TableId, list[int]] = {}
+        for joined in self._polled.joined:
+            insort(firsts.setdefault(joined.brought.table, []), _first_record(joined))
+        gaps: dict[tuple[TableId, int], list[_Alone]] = {}
         for position, tables in zip(self._positions, self._tables, strict=True):
             content = self._polled.records[position].content
             if isinstance(content, Entry):
                 for brought, batch in zip(tables, content.tables.values(), strict=True):
-                    yield JoinedRows(brought, series_rows(batch), np.array([position]), np.zeros(1, np.int64))
+                    gap = bisect(firsts.get(brought.table, ()), position)
+                    gaps.setdefault((brought.table, gap), []).append(_Alone(position, brought, batch))
+        for found in gaps.values():
+            for _, run in groupby(found, lambda one: one.batch.schema):
+                yield _together([*run])
 
     def _only(self, joined: JoinedRows, is_applied: npt.NDArray[np.bool_]) -> JoinedRows | None:
         """Without the rows of records that are not applied, and without the columns that only those brought."""
@@ -72,3 +84,22 @@ class Arrivals:
 
 def _first_record(joined: JoinedRows) -> int:
     return int(joined.records[0])
+
+
+class _Alone(NamedTuple):
+    """What the record at `position` brought to a table, as a batch of its own."""
+
+    position: int
+    brought: TableColumns
+    batch: pa.RecordBatch
+
+
+def _together(found: Sequence[_Alone]) -> JoinedRows:
+    """The rows of batches with one schema: their series are looked for once, which costs by values, not by rows."""
+    batches = [one.batch for one in found]
+    if len(batches) > 1:
+        batches = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()
+    (batch,) = batches
+    counts = np.array([one.batch.num_rows for one in found], np.int64)
+    records = np.array([one.position for one in found], np.int64)
+    return JoinedRows(found[0].brought, series_rows(batch), records, np.cumsum(counts) - counts)

@@ -207,6 +207,23 @@ def test_a_record_of_a_stream_for_each_table_ends_a_batch_of_its_tables_only() -
     assert [joined.records.tolist() for joined in polled.joined] == [[0], [2], [0, 2]]
 
 
+def test_records_of_streams_are_added_together_where_nothing_lies_between() -> None:
+    """By table, in the order of offsets; those with other columns, or beyond packed rows, apart."""
+    streams = [
+        record({"cpu": [row(DAY0_NS + n, f"h{n}", v=1.0)], "mem": [row(DAY0_NS, v=n)]}, sequence=n) for n in (0, 1)
+    ]
+    packed_rows = packed({"cpu": [row(DAY0_NS, "b", v=2.0)]}, 2)
+    other = record({"cpu": [row(DAY0_NS, "c", w=2.0)]}, sequence=4)
+    records = sequenced(*streams, packed_rows, record({"cpu": [row(DAY0_NS, "d", v=1.0)]}, sequence=3), other)
+    polled = together(records)
+    arrivals = Arrivals(polled)
+    for position, each in enumerate(polled.records):
+        arrivals.add(position, each.tables, position)
+    found = [(brought.table.table, origins.offsets.tolist()) for brought, _, origins in arrivals.rows()]
+    assert found == [("cpu", [0, 1]), ("mem", [0, 1]), ("cpu", [2]), ("cpu", [3]), ("cpu", [4])]
+    assert what_came_of(a_core(), [polled]) == what_came_of(a_core(), [alone(records)])
+
+
 def lying(good: Record) -> Record:
     """The same with an absent tag value for a row in the body, and true sums."""
     tables: Tables = {"cpu": [row(DAY0_NS, "a", v=True)]}
