@@ -13,9 +13,8 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Buffers = Sequence[bytes | bytearray | memoryview]
 
@@ -23,9 +22,11 @@ _IOV_MAX = 1024
 """Linux takes at most this many buffers in one pwritev."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileStat:
-    """device and inode say which file or folder it is: another one under the same name has others."""
+class FileStat(NamedTuple):
+    """device and inode say which file or folder it is: another one under the same name has others.
+
+    A tuple: each commit to a log asks for two.
+    """
 
     size_bytes: int
     modified_ns: int

@@ -91,9 +91,8 @@ class LogWriter:
             raise self._unavailable("unknown", error) from error
         self._link = end.link
         with self._publishing:
-            self._durable = replace(
-                self._durable, durable_end=end.offset, segment=segment.header.name, segment_end=segment.end
-            )
+            before = self._durable
+            self._durable = Horizon(before.log_id, before.first_offset, end.offset, segment.header.name, segment.end)
             self._publish()
         return first_offset
 

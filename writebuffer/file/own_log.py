@@ -1,7 +1,8 @@
 """A log that is written to only while its buffer, its folder and its open segment are those that were opened.
 
 Writes to open files succeed even after the files were moved away or deleted, and nobody would ever read them there. So
-each commit first checks buffer.json, the log's folder and the segment that is being written, by one stat each.
+each commit first checks buffer.json, and the segment that is being written or, where there is none yet, the log's
+folder, by one stat each.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from common.values.errors import Forked, Unavailable
 from common.values.ids import Offset
 from writebuffer.errors import BufferNotFound
 from writebuffer.file.buffer_json import BufferJson
-from writebuffer.file.format import Place
+from writebuffer.file.format import Place, SegmentName
 from writebuffer.file.log import LogWriter
 from writebuffer.record import Record
 
@@ -64,17 +65,17 @@ class OwnLog(LogWriter):
     ) -> None:
         self._check_buffer = check
         self._place = place
-        self._opened = self._check_folder()
-        self._written: tuple[str, tuple[int, int]] | None = None
-        """The segment file that was written last, and which file it is."""
+        check()
+        self._opened = self._folder()
+        self._written: tuple[SegmentName, str, tuple[int, int]] | None = None
+        """The segment that was written last, its path, and which file it is."""
         super().__init__(place, clock, segment_bytes, logger)
 
     def commit(self, records: Sequence[Record]) -> Offset:
         """As LogWriter's; also Forked."""
         self._check()
         first_offset = super().commit(records)
-        if name := self.segment_name:
-            self._note_segment(str(name))
+        self._note_segment()
         return first_offset
 
     def trim(self, before: Offset) -> Offset:
@@ -82,21 +83,24 @@ class OwnLog(LogWriter):
         return super().trim(before)
 
     def _check(self) -> None:
-        place = self._place
-        if self._check_folder() != self._opened:
-            raise Forked(f"{place}: {_REPLACED}", sequencer=place.sequencer)
-        if self._written and self._written[0] == str(self.segment_name):
-            name, known = self._written
-            if _which(self._stat(place.path(name))) != known:
-                raise Forked(
-                    f"{place}: segment {name} was removed or replaced while it was written. Nothing more is written to "
-                    "it; restore the folder from a copy",
-                    sequencer=place.sequencer,
-                    segment=name,
-                )
-
-    def _check_folder(self) -> tuple[int, int]:
+        """Where the segment's path leads to the file that is written, the folders on it are the right ones too."""
         self._check_buffer()
+        written = self._written if self._written and self._written[0] == self.segment_name else None
+        if written and _which(self._stat(written[1])) == written[2]:
+            return
+        place = self._place
+        if self._folder() != self._opened:
+            raise Forked(f"{place}: {_REPLACED}", sequencer=place.sequencer)
+        if written:
+            name = str(written[0])
+            raise Forked(
+                f"{place}: segment {name} was removed or replaced while it was written. Nothing more is written to "
+                "it; restore the folder from a copy",
+                sequencer=place.sequencer,
+                segment=name,
+            )
+
+    def _folder(self) -> tuple[int, int]:
         found = _which(self._stat(self._place.folder))
         if found is None:
             raise Unavailable(
@@ -105,10 +109,11 @@ class OwnLog(LogWriter):
             )
         return found
 
-    def _note_segment(self, name: str) -> None:
-        if not self._written or self._written[0] != name:
-            found = _which(self._stat(self._place.path(name)))
-            self._written = (name, found or (0, 0))
+    def _note_segment(self) -> None:
+        name = self.segment_name
+        if name and (not self._written or self._written[0] != name):
+            path = self._place.path(str(name))
+            self._written = (name, path, _which(self._stat(path)) or (0, 0))
 
     def _stat(self, path: str) -> FileStat | None:
         try:
