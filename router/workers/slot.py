@@ -3,7 +3,7 @@
 A worker is given its first batch once it says that it is ready: what dies before was ended by no body. A batch whose
 worker died fails with `parser_died`: the core decides whether to try again. A worker that still has a batch
 CANCEL_GRACE_S after nobody waits for it any longer hangs, and is killed. Whatever ends a worker, another is started: at
-once where it had parsed something, else after growing pauses.
+once where it had parsed something, after a short pause where a body ended it, else after growing pauses.
 """
 
 import asyncio
@@ -130,7 +130,7 @@ class Slot:
     def _died(self, how: str, doing: str) -> None:
         batch = self._parsing
         self._end_batch()
-        self._deaths_in_a_row += 1
+        self._deaths_in_a_row = min(self._deaths_in_a_row + 1, 2) if batch else self._deaths_in_a_row + 1
         self._log.error(f"a worker {how} {doing}", starts_again_in_s=self._pause_s(), **self._named())
         if batch:
             error = PenstockError(f"the process that parsed this body {how}; the router's log has more")
@@ -156,7 +156,7 @@ class Slot:
             return
 
     def _pause_s(self) -> float:
-        """Before the next start."""
+        """Before the next start. It does not grow where bodies end the workers: others wait for this slot."""
         if self._deaths_in_a_row < 2:
             return 0.0
         return min(PAUSE_S * 2.0 ** min(self._deaths_in_a_row - 2, 10), PAUSE_S_MAX)

@@ -164,8 +164,9 @@ def test_a_successor_says_which_schemas_it_lacks(driver: Driver) -> None:
     assert dict(second.result.lacking) == {"t": 0}
 
 
-def test_pauses_grow_while_workers_only_die(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first successor comes at once, later ones after pauses, until one has parsed something."""
+def test_pauses_are_short_where_bodies_end_the_workers(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first successor comes at once, later ones after a pause that does not grow, until one has parsed something:
+    what waits for the slot is not to blame."""
     monkeypatch.setattr(slot, "PAUSE_S", 0.01)
     with capture_logs() as lines:
         for number in range(3):
@@ -175,11 +176,11 @@ def test_pauses_grow_while_workers_only_die(driver: Driver, monkeypatch: pytest.
         driver.next_event()
         driver.parse(5, DIE)
         driver.next_event()
-    assert [line["starts_again_in_s"] for line in lines] == [0, 0.01, 0.02, 0]
+    assert [line["starts_again_in_s"] for line in lines] == [0, 0.01, 0.01, 0]
 
 
 def test_a_worker_that_cannot_start_fails_no_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often: no body is to blame, and it is parsed once a worker is there."""
+    """However often: no body is to blame, and it is parsed once a worker is there. Pauses grow meanwhile."""
     monkeypatch.setattr(slot, "PAUSE_S", 0.01)
     monkeypatch.setattr(process, "WORKER", "tests.support.no_such_worker")
     with Driver() as driver, capture_logs() as lines:
@@ -189,6 +190,7 @@ def test_a_worker_that_cannot_start_fails_no_batch(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(process, "WORKER", "tests.support.odd_worker")
         assert accepted(driver.next_event()) == [1]
     assert {line["event"] for line in lines} == {"a worker exited with 1 while it started"}
+    assert [line["starts_again_in_s"] for line in lines[:4]] == [0, 0.01, 0.02, 0.04]
 
 
 def test_a_worker_that_never_gets_ready_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
