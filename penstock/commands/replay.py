@@ -2,7 +2,8 @@
 
 import json
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,6 @@ import click
 from common.values.config import ClusterConfig, IngesterConfig
 from common.values.errors import InvalidRequest
 from common.values.ids import Offset, SequencerId
-from common.values.shown import counted
 from penstock.terminal import exit_codes
 from penstock.terminal.offsets import check_within
 from penstock.terminal.options import SectionedCommand, settings
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the flags say. Times in ns since 1970."""
+    """What the flags say. Times in ns since 1970. sequencer: None for all, with `into` alone."""
 
-    sequencer: SequencerId
+    sequencer: int | None
     from_offset: int | None
     from_time_ns: int | None
     to_offset: int | None
@@ -39,10 +39,16 @@ class _Asked:
     dry_run: bool
     diff: bool
     rewrite: bool
+    into: str | None
     as_json: bool
 
     def check(self) -> None:
         """Raises InvalidRequest for flags that do not go together."""
+        if self.into is not None:
+            self._check_into()
+            return
+        if self.sequencer is None:
+            raise InvalidRequest("give --sequencer: which one to read (only --into reads all)")
         if (self.from_offset is None) == (self.from_time_ns is None):
             raise InvalidRequest("give either --from-offset or --from-time: where to begin to read")
         if self.to_offset is not None and self.to_time_ns is not None:
@@ -60,6 +66,14 @@ class _Asked:
             raise InvalidRequest("--table needs --namespace: tables of two namespaces may have the same name")
         if self.dry_run and not self.diff and self.namespace is not None:
             raise InvalidRequest("--namespace and --table choose what is compared or mended: add --diff to --dry-run")
+
+    def _check_into(self) -> None:
+        if (self.from_offset or 0) > 0 or any(
+            (self.from_time_ns, self.to_offset, self.to_time_ns, self.namespace, self.table)
+        ):
+            raise InvalidRequest("--into reads the whole log, so that a cluster can go on from the new store")
+        if self.dry_run or self.diff or self.rewrite:
+            raise InvalidRequest("--into makes a new store: it goes with none of --dry-run, --diff and --rewrite")
 
 
 _LEAST_NS = 10**17
@@ -93,7 +107,7 @@ _offset = click.IntRange(min=0)
 
 
 @click.command(cls=SectionedCommand)
-@click.option("--sequencer", type=click.IntRange(min=0), required=True, metavar="N", help="The sequencer to read.")
+@click.option("--sequencer", type=click.IntRange(min=0), metavar="N", help="The sequencer to read.")
 @click.option("--from-offset", type=_offset, metavar="K", help="First offset to read.")
 @click.option(
     "--from-time", type=_Time(), metavar="TIME", help="First append time to read, such as 2026-11-27T12:00:00Z."
@@ -105,10 +119,11 @@ _offset = click.IntRange(min=0)
 @click.option("--dry-run", is_flag=True, help="Report only; change nothing.")
 @click.option("--diff", is_flag=True, help="With --dry-run: compare every row and value with those in the files.")
 @click.option("--rewrite", is_flag=True, help="Make partitions that differ from the log anew, from the log alone.")
+@click.option("--into", metavar="URL", help="Make a new store there from the whole log, of --sequencer or of all.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @settings(ClusterConfig, without=("sequencers",))
 def command(
-    cluster: ClusterConfig, sequencer: int, from_time: int | None, to_time: int | None, **flags: object
+    cluster: ClusterConfig, sequencer: int | None, from_time: int | None, to_time: int | None, **flags: object
 ) -> None:
     """Read a sequencer again from an offset or a time, and put what the store lacks into it.
 
@@ -120,55 +135,89 @@ def command(
     --dry-run --diff  also compare every row and value with the files, and name what differs
     (neither)         add the rows and values that the store lacks
     --rewrite         make partitions that differ anew: rows that the log does not have go
+    --into URL        make a whole new store from the log, with which a cluster can go on
 
     The exit code is 5 when something is not as written, and stays so. To bring everything back, read from the oldest
     offset (`penstock status` shows it).
+
+    --into does not read the live store, which may be lost: it needs the data folder, or the store, to know the cluster.
     """
-    asked = _Asked(SequencerId(sequencer), from_time_ns=from_time, to_time_ns=to_time, **flags)  # type: ignore[arg-type]
+    asked = _Asked(sequencer, from_time_ns=from_time, to_time_ns=to_time, **flags)  # type: ignore[arg-type]
     asked.check()
-    if not _run(cluster, asked):
+    from common.logs import configure_command
+    from common.pandas_unused import keep_pandas_out
+
+    configure_command(warnings=asked.into is not None)
+    keep_pandas_out()
+    if asked.into is not None:
+        _rebuild(cluster, asked.into, asked)
+    elif not _run(cluster, asked):
         raise SystemExit(exit_codes.CORRUPT)
 
 
 def _run(cluster: ClusterConfig, asked: _Asked) -> bool:
     """Whether the store is as the log says, or is now."""
-    from common.logs import configure_command
-    from common.pandas_unused import keep_pandas_out
-    from penstock.cluster.existing import open_cluster
+    from penstock.cluster.existing import chosen, open_cluster
+
+    store, joined = open_cluster(cluster)
+    (sequencer,) = chosen(joined, asked.sequencer)
+    with _reading(cluster) as reader:
+        if asked.dry_run and not asked.diff:
+            return _count(store, reader, sequencer, asked)
+        return _compare_or_mend(store, reader, sequencer, asked)
+
+
+def _rebuild(cluster: ClusterConfig, url: str, asked: _Asked) -> None:
+    """The live store need not be there: who the cluster is, is in the data folder too."""
+    import structlog
+
+    from common.startup import read_copy
+    from penstock.cluster.existing import chosen, open_cluster
+    from penstock.replay.into import open_target, rebuild
+    from penstock.replay.text import rebuilt_text
+    from penstock.terminal.progress import Progress
+
+    joined = read_copy(cluster) or open_cluster(cluster)[1]
+    log = structlog.get_logger()
+    target = open_target(url, joined, log)
+    made = []
+    with _reading(cluster) as reader:
+        for sequencer in chosen(joined, asked.sequencer):
+            there = reader.offsets(sequencer)
+            with Progress("record", total=there.next_offset - there.first_offset) as progress:
+                made.append(rebuild(reader, target, sequencer, progress.advance, log))
+            if not asked.as_json:
+                click.echo(rebuilt_text(made[-1]))
+    if asked.as_json:
+        click.echo(json.dumps([one.to_json() for one in made]))
+
+
+@contextmanager
+def _reading(cluster: ClusterConfig) -> "Iterator[Reader]":
     from writebuffer.connect import connect
 
-    configure_command(warnings=False)
-    keep_pandas_out()
-    store, joined = open_cluster(cluster)
-    if asked.sequencer >= joined.sequencers:
-        raise InvalidRequest(
-            f"--sequencer {asked.sequencer}: the cluster has {counted(joined.sequencers, 'sequencer')} "
-            f"(0..{joined.sequencers - 1})"
-        )
     with advising("--write-buffer"):
         opened = connect(cluster.write_buffer_url).open_reader()
     with closing(opened) as reader:
-        if asked.dry_run and not asked.diff:
-            return _count(store, reader, asked)
-        return _compare_or_mend(store, reader, asked)
+        yield reader
 
 
-def _count(store: "ObjectStore", reader: "Reader", asked: _Asked) -> bool:
+def _count(store: "ObjectStore", reader: "Reader", sequencer: SequencerId, asked: _Asked) -> bool:
     from common.catalog.manifest import manifest
     from common.store.objects import run
     from penstock.replay.dry_run import dry_run
     from penstock.replay.text import counts_text
     from penstock.terminal.progress import Progress
 
-    state = run(manifest.load(asked.sequencer), store)
-    span = _range(reader, asked)
+    state = run(manifest.load(sequencer), store)
+    span = _range(reader, sequencer, asked)
     with Progress("record", total=span.end - span.first) as progress:
         report = dry_run(reader, state, store, span.first, span.end, progress.advance)
     click.echo(json.dumps(report.to_json()) if asked.as_json else counts_text(report))
     return not report.files_lost
 
 
-def _compare_or_mend(store: "ObjectStore", reader: "Reader", asked: _Asked) -> bool:
+def _compare_or_mend(store: "ObjectStore", reader: "Reader", sequencer: SequencerId, asked: _Asked) -> bool:
     from common.catalog.manifest import manifest
     from common.store.objects import run
     from penstock.replay.gathering import Selection
@@ -179,10 +228,10 @@ def _compare_or_mend(store: "ObjectStore", reader: "Reader", asked: _Asked) -> b
     from penstock.terminal.progress import Progress
 
     mode = Mode.COMPARE if asked.diff else Mode.REWRITE if asked.rewrite else Mode.ADD
-    _range(reader, asked)  # before anything is claimed: for its errors
-    holder = None if mode is Mode.COMPARE else find_holder(reader, store, asked.sequencer)
-    state = holder.state if holder else run(manifest.load(asked.sequencer), store)
-    span = _range(reader, asked)  # after the manifest: every offset that it names is below the end
+    _range(reader, sequencer, asked)  # before anything is claimed: for its errors
+    holder = None if mode is Mode.COMPARE else find_holder(reader, store, sequencer)
+    state = holder.state if holder else run(manifest.load(sequencer), store)
+    span = _range(reader, sequencer, asked)  # after the manifest: every offset that it names is below the end
     with tempfile.TemporaryDirectory(prefix="penstock-replay-") as folder:
         replay = Replay(
             reader,
@@ -206,23 +255,23 @@ def _compare_or_mend(store: "ObjectStore", reader: "Reader", asked: _Asked) -> b
     return report.is_as_written
 
 
-def _range(reader: "Reader", asked: _Asked) -> "Range":
+def _range(reader: "Reader", sequencer: SequencerId, asked: _Asked) -> "Range":
     """Raises OffsetTrimmed and InvalidRequest for an offset that is not there."""
     from penstock.replay.reading import Range, offset_at
     from writebuffer.errors import OffsetTrimmed
 
-    there = reader.offsets(asked.sequencer)
+    there = reader.offsets(sequencer)
     next_offset = there.next_offset
     if asked.from_time_ns is not None:
-        first = offset_at(reader, asked.sequencer, asked.from_time_ns)
+        first = offset_at(reader, sequencer, asked.from_time_ns)
     else:
         first = Offset(asked.from_offset or 0)
-        check_within("--from-offset", first, asked.sequencer, next_offset)
+        check_within("--from-offset", first, sequencer, next_offset)
         if first < there.first_offset:
-            raise OffsetTrimmed(asked.sequencer, first, there.first_offset)
+            raise OffsetTrimmed(sequencer, first, there.first_offset)
     end = next_offset
     if asked.to_time_ns is not None:
-        end = min(end, offset_at(reader, asked.sequencer, asked.to_time_ns))
+        end = min(end, offset_at(reader, sequencer, asked.to_time_ns))
     elif asked.to_offset is not None:
         end = Offset(min(end, asked.to_offset))
-    return Range(asked.sequencer, first, max(first, end))
+    return Range(sequencer, first, max(first, end))

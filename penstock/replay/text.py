@@ -2,6 +2,7 @@
 
 from common.values.shown import counted
 from penstock.replay.dry_run import ReplayReport
+from penstock.replay.into import Rebuilt
 from penstock.replay.replay import Report
 
 
@@ -53,6 +54,14 @@ def report_text(report: Report) -> str:
     if report.files_beyond:
         lines.append(_beyond(report))
     return "\n".join(lines)
+
+
+def rebuilt_text(one: Rebuilt) -> str:
+    return (
+        f"sequencer {one.sequencer}: offsets {one.from_offset} to {one.next_offset} are in "
+        f"{counted(one.files, 'file')}: {one.stored:,} rows stored, {one.overwritten:,} overwritten, "
+        f"{one.duplicate:,} duplicate, {one.dead:,} dead"
+    )
 
 
 def _what(report: Report) -> str:
