@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from router.api.error_key import ERROR_HEADER
-from router.core.events import Arrived, Parse, WriteRequest
+from router.core.events import Arrived, Lingered, Parse, WriteRequest
 from tests.support.arrow_streams import rows_of, stream_of
 from tests.support.compressed import zstd
 from tests.support.router import RunningRouter
@@ -154,7 +154,7 @@ def test_a_stream_is_parsed_alone_among_lines() -> None:
     batches = []
     parse = first
     for _ in range(3):
-        (parse,) = every(steps.parsed(parse), Parse)
+        (parse,) = every([*steps.parsed(parse), *steps.step(Lingered())], Parse)
         batches.append([bool(body.table) for body in parse.bodies])
     assert batches == [[False], [True], [False]]
 

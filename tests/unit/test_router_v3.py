@@ -9,7 +9,7 @@ from influxdb_client_3.write_client.client.write_api import WriteType
 
 from common.values.errors import DataCorrupt, Unavailable
 from router.api.v3 import PRECISIONS_NS, render
-from router.core.events import Append, Parse, Settle
+from router.core.events import Append, Lingered, Parse, Settle
 from router.core.outcome import Failed, Outcome, Overloaded, RequestRefused, Retry, Stored, TooLarge
 from router.parsing.messages import RequestLines
 from tests.support.router import RunningRouter
@@ -128,7 +128,7 @@ def test_no_sync_is_answered_when_its_append_was_asked_for() -> None:
     no_sync = steps.requests + 1
     assert steps.arrive("m f=1 1", no_sync=True) == []
     assert steps.arrive("m f=2 2") == []
-    (parse,) = every(steps.parsed(blocking), Parse)
+    (parse,) = every([*steps.parsed(blocking), *steps.step(Lingered())], Parse)
     settle = only(steps.parsed(parse), Settle)
     actions = steps.settled(settle)
     (append,) = [action for action in actions if isinstance(action, Append)]
