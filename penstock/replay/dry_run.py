@@ -4,7 +4,7 @@ Reads the buffer and the manifest, changes nothing, beside a live cluster or wit
 that the manifest names are checked to exist with the size that was written; their content is not read: `--diff` does.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,16 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from common.catalog.manifest.change import StoredFile
-from common.catalog.manifest.frontier import Frontier
 from common.catalog.manifest.state import ManifestState
 from common.catalog.partition_key import PartitionKey
 from common.catalog.paths import DATA
-from common.entry import Entry
 from common.store.objects import NotFound, ObjectStore
 from common.values.ids import Offset
-from common.values.schema import DAY_NS, times_ns
-from ingester.following.decode import Decoded, decode
-from penstock.replay.judging import Fate, Judge, recalled
+from penstock.replay.judging import Fate, Judged, TableRows, covered, judged, recalled
 from penstock.replay.reading import Range, read
 from writebuffer.contract import Reader
 
@@ -77,10 +73,8 @@ def dry_run(
     next_offset = reader.offsets(state.sequencer).next_offset
     asked = Range(state.sequencer, from_offset, next_offset if to_offset is None else min(to_offset, next_offset))
     count = _Count(state, lost, asked)
-    for earlier in recalled(reader, state, asked):
-        count.judge.recall(earlier)
-    for sequenced in read(reader, asked, progress):
-        count.add(decode(sequenced))
+    for some in judged(state, recalled(reader, state, asked), read(reader, asked, progress)):
+        count.add(some)
     return count.report
 
 
@@ -113,53 +107,37 @@ class _Count:
         for path in lost:
             self._lost.setdefault(state.files[path].partition, []).append(state.files[path])
         self._state = state
-        self.judge = Judge(state)
 
-    def add(self, record: Decoded) -> None:
+    def add(self, some: Judged) -> None:
         report = self.report
-        report.records += 1
-        report.bytes += record.size
-        report.rows += record.rows
-        match self.judge.judge(record):
-            case Fate.REPEATED:
+        for record, fate in some.records:
+            report.records += 1
+            report.bytes += record.size
+            report.rows += record.rows
+            if fate is Fate.REPEATED:
                 report.records_duplicate += 1
                 report.rows_duplicate += record.rows
-            case Fate.DEAD:
+            elif fate is Fate.DEAD:
                 report.records_dead += 1
                 report.rows_dead += record.rows
-            case Fate.APPLIED:
-                assert isinstance(record.content, Entry)
-                persisted, lost = self._persisted(record.content, record.offset)
-                report.rows_persisted += persisted - lost
-                report.rows_lost += lost
-                report.rows_unpersisted += record.rows - persisted
+        for rows in some.rows:
+            self._count_rows(rows)
 
-    def _persisted(self, entry: Entry, offset: Offset) -> tuple[int, int]:
-        """Rows that the manifest says are durable, and how many of those are in a file that is lost."""
-        persisted = lost = 0
-        for key, times in _partitions(entry):
-            if offset < self._state.replay_offset:
-                durable = np.ones(len(times), np.bool_)
-            else:
-                durable = self._state.frontiers.get(key, Frontier()).covered(offset, times)
-            persisted += int(durable.sum())
-            lost += int((durable & _in_files(self._lost.get(key, ()), offset, times)).sum())
-        return persisted, lost
+    def _count_rows(self, rows: TableRows) -> None:
+        """Rows that the manifest says are persisted, how many of those are in a file that is lost, and the others."""
+        for key, of_day in rows.by_partition():
+            persisted = of_day & covered(self._state, key, rows)
+            lost = int((persisted & _in_files(self._lost.get(key, ()), rows)).sum())
+            self.report.rows_persisted += int(persisted.sum()) - lost
+            self.report.rows_lost += lost
+            self.report.rows_unpersisted += int(of_day.sum() - persisted.sum())
 
 
-def _partitions(entry: Entry) -> Iterator[tuple[PartitionKey, Times]]:
-    """Each partition of the entry, with its rows' times."""
-    for table, batch in entry.tables.items():
-        times = times_ns(batch)
-        days = times // DAY_NS
-        for day in np.unique(days):
-            yield PartitionKey(entry.namespace, table, int(day)), times[days == day]
-
-
-def _in_files(files: Sequence[StoredFile], offset: Offset, times: Times) -> npt.NDArray[np.bool_]:
-    """Which rows of the record at `offset` one of `files` has, as far as its offsets and times say."""
-    found = np.zeros(len(times), np.bool_)
+def _in_files(files: Sequence[StoredFile], rows: TableRows) -> npt.NDArray[np.bool_]:
+    """Which rows one of `files` has, as far as its offsets and times say."""
+    found = np.zeros(rows.rows.count, np.bool_)
+    times = rows.rows.times
     for file in files:
-        if file.first_offset <= offset <= file.last_offset:
-            found |= (times >= file.time_ns_min) & (times <= file.time_ns_max)
+        of_offsets = (rows.offsets >= file.first_offset) & (rows.offsets <= file.last_offset)
+        found |= of_offsets & (times >= file.time_ns_min) & (times <= file.time_ns_max)
     return found

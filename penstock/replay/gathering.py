@@ -1,19 +1,14 @@
 """A range of the log, sorted out by partition: the rows that the store ought to have."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 
-from common.catalog.manifest.frontier import Frontier
 from common.catalog.manifest.state import ManifestState
 from common.catalog.partition_key import PartitionKey
-from common.entry import Entry
 from common.values.ids import Offset
-from common.values.schema import DAY_NS, times_ns
-from ingester.following.decode import Decoded, decode
-from penstock.replay.judging import Fate, Judge
+from penstock.replay.judging import Fate, TableRows, covered, judged
 from penstock.replay.spill import Spill
 from writebuffer.contract import SequencedRecord
 
@@ -49,48 +44,40 @@ class Gathered:
 
 def gather(
     state: ManifestState,
-    recalled: Iterable[SequencedRecord],
-    records: Iterable[SequencedRecord],
+    earlier: Iterable[SequencedRecord],
+    polls: Iterable[Sequence[SequencedRecord]],
     selection: Selection,
     rows: Spill[PartitionKey],
 ) -> Gathered:
-    """Put the rows of `records` that `state` has as durable into `rows`; say what became of the others."""
-    judge, gathered = Judge(state), Gathered()
-    for earlier in recalled:
-        judge.recall(earlier)
-    for sequenced in records:
-        record = decode(sequenced)
-        gathered.records += 1
-        gathered.bytes += record.size
-        gathered.rows += record.rows
-        match judge.judge(record):
-            case Fate.REPEATED:
-                gathered.rows_duplicate += record.rows
-            case Fate.DEAD:
-                gathered.rows_dead += record.rows
-            case Fate.APPLIED:
-                _add(state, record, selection, rows, gathered)
+    """Put the rows of `polls` that `state` has as durable into `rows`; say what became of the others.
+
+    earlier: the records before them that they may repeat.
+    """
+    gathered = Gathered()
+    for some in judged(state, earlier, polls):
+        for record, fate in some.records:
+            gathered.records += 1
+            gathered.bytes += record.size
+            gathered.rows += record.rows
+            gathered.rows_duplicate += record.rows if fate is Fate.REPEATED else 0
+            gathered.rows_dead += record.rows if fate is Fate.DEAD else 0
+        for of_table in some.rows:
+            _add(state, of_table, selection, rows, gathered)
     return gathered
 
 
 def _add(
-    state: ManifestState, record: Decoded, selection: Selection, rows: Spill[PartitionKey], gathered: Gathered
+    state: ManifestState, some: TableRows, selection: Selection, rows: Spill[PartitionKey], gathered: Gathered
 ) -> None:
-    assert isinstance(record.content, Entry)
-    for table, batch in record.content.tables.items():
-        times = times_ns(batch)
-        days = times // DAY_NS
-        for day in np.unique(days):
-            key = PartitionKey(record.content.namespace, table, int(day))
-            of_day = days == day
-            if not selection.has(key):
-                gathered.rows_of_others += int(of_day.sum())
-                continue
-            durable = of_day
-            if record.offset >= state.replay_offset:
-                durable = of_day & state.frontiers.get(key, Frontier()).covered(record.offset, times)
-            gathered.rows_unpersisted += int(of_day.sum() - durable.sum())
-            if durable.any():
-                rows.add(key, batch if durable.all() else batch.filter(pa.array(durable)))
-                first, _ = gathered.offsets.get(key, (record.offset, record.offset))
-                gathered.offsets[key] = (first, record.offset)
+    for key, of_day in some.by_partition():
+        if not selection.has(key):
+            gathered.rows_of_others += int(of_day.sum())
+            continue
+        durable = np.flatnonzero(of_day & covered(state, key, some))
+        gathered.rows_unpersisted += int(of_day.sum()) - len(durable)
+        if len(durable):
+            picked = some.rows if len(durable) == some.rows.count else some.rows.take(durable)
+            rows.add(key, picked.with_tags(some.brought.columns))
+            first, last = (Offset(int(some.offsets[durable[end]])) for end in (0, -1))
+            known_first, known_last = gathered.offsets.get(key, (first, last))
+            gathered.offsets[key] = (min(first, known_first), max(last, known_last))

@@ -25,8 +25,10 @@ class Range:
         return self.first <= first and last < self.end
 
 
-def read(reader: Reader, asked: Range, progress: Callable[[int], None]) -> Iterator[SequencedRecord]:
-    """The records of `asked`. progress: called with the number of offsets passed.
+def read(
+    reader: Reader, asked: Range, progress: Callable[[int], None] = lambda passed: None
+) -> Iterator[list[SequencedRecord]]:
+    """The records of `asked`, poll by poll. progress: called with the number of offsets passed.
 
     Raises OffsetTrimmed naming the oldest offset left, OffsetInFuture, Unavailable, also where the buffer stays silent
     below its own next offset.
@@ -42,7 +44,7 @@ def read(reader: Reader, asked: Range, progress: Callable[[int], None]) -> Itera
                     f"sequencer {asked.sequencer}: no record came at offset {at}, although the log goes up to "
                     f"{asked.end}: check the write buffer, then run this again"
                 )
-            yield from (record for record in batch.records if record.offset < asked.end)
+            yield [record for record in batch.records if record.offset < asked.end]
             progress(min(batch.next_offset, asked.end) - at)
             at = batch.next_offset
     finally:
