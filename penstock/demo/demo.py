@@ -230,16 +230,18 @@ def _replay(cluster: DemoCluster) -> None:
 
 
 def _lose_a_file(cluster: DemoCluster, files: list[Path]) -> None:
-    """Delete a file of table cpu by hand; the replay of its sequencer brings its rows back."""
+    """Delete a file of table cpu by hand: fsck names it, the replay of its sequencer brings its rows back."""
     lost = max((file for file in files if "/cpu/" in file.as_posix()), key=lambda file: file.stat().st_size)
     sequencer = str(int(lost.name.split("-")[0]))
     _say(f"Deleting {lost} by hand")
     lost.unlink()
     replay = ["replay", "--sequencer", sequencer, "--from-offset", "0"]
-    cluster.shows(*replay, "--dry-run", "--diff", fails_with=exit_codes.CORRUPT)
+    named = cluster.shows("fsck", "--sequencer", sequencer, fails_with=exit_codes.CORRUPT)
+    _expect(lost.name in named, f"fsck did not name {lost.name}")
     cluster.shows(*replay)
     report = cluster.answers(*replay, "--dry-run", "--diff", "--json")
     _expect(report["partitions_different"] == 0, f"the store is not as the log says: {report}")
+    cluster.shows("fsck")
 
 
 def _same(before: list[str], after: list[str], where: str) -> None:
