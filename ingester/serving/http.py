@@ -58,10 +58,17 @@ class Status:
     def is_ready(self) -> bool:
         return self.state == "live"
 
+    @property
+    def ready_in_s(self) -> float | None:
+        """About how long the records that were in the buffer at the start will take; None where that is not known."""
+        left_s = self._published.seconds_left
+        return None if left_s is None else round(left_s, 1)
+
     def to_json(self) -> dict[str, Any]:
         """`penstock status` reads it. Offsets and counts are null before the claim."""
         values: dict[str, Any] = {"sequencer": self._sequencer, "state": self.state, "pid": os.getpid()}
         values["waiting_for"] = self.waiting_for
+        values["ready_in_s"] = self.ready_in_s
         if self.service is not None:
             values |= _figures(self.service)
         return values
@@ -93,7 +100,8 @@ def make_app(status: Status, logger: Logger) -> App:
     async def ready(request: Request) -> Response:
         if status.is_ready:
             return json_response(200, {"status": "ready", "pid": os.getpid()})
-        return json_response(503, {"status": status.state, "reason": status.waiting_for}, {"Retry-After": "1"})
+        values = {"status": status.state, "reason": status.waiting_for, "ready_in_s": status.ready_in_s}
+        return json_response(503, values, {"Retry-After": "1"})
 
     async def metrics(request: Request) -> Response:
         if status.service is None:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from common.values.clock import Clock
+from common.values.clock import Clock, SystemClock
 from common.values.errors import Unavailable
 from common.values.ids import NO_EPOCH, NO_MANIFEST, ZERO, Epoch, Offset, SequencerId
 from ingester.core.view import View
@@ -12,9 +12,12 @@ from ingester.core.view import View
 class Published:
     """The newest view, handed from the core's thread to any other. Reading it takes no lock; waiting does."""
 
-    def __init__(self, sequencer: SequencerId) -> None:
+    def __init__(self, sequencer: SequencerId, clock: Clock | None = None) -> None:
         """Not ready before `begin`."""
         self.sequencer = sequencer
+        self._clock = clock or SystemClock()
+        self._began_s = 0.0
+        self._began_at = ZERO
         self.epoch = NO_EPOCH
         self.view = View(NO_MANIFEST, ZERO, {})
         self.ready_at: Offset | None = None
@@ -26,6 +29,18 @@ class Published:
     @property
     def is_ready(self) -> bool:
         return self.ready_at is not None and self.view.applied_offset >= self.ready_at
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until it is ready, at the pace since `begin`; 0 once it is, None where nothing can be said yet."""
+        if self.ready_at is None:
+            return None
+        applied = self.view.applied_offset
+        if applied >= self.ready_at:
+            return 0.0
+        if applied == self._began_at:
+            return None
+        return (self.ready_at - applied) * (self._clock.monotonic_s() - self._began_s) / (applied - self._began_at)
 
     def begin(
         self,
@@ -40,6 +55,7 @@ class Published:
         newest: the buffer's next offset now; may raise Unavailable. hurry: has the buffer polled at once.
         """
         with self._changed:
+            self._began_s, self._began_at = self._clock.monotonic_s(), view.applied_offset
             self.epoch, self.view, self.ready_at = epoch, view, ready_at
             self._newest, self._hurry = newest, hurry
             self._changed.notify_all()

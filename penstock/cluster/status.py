@@ -26,6 +26,7 @@ from writebuffer.same_stream import difference, find_stream
 DOWN = "down"
 CORRUPT = "corrupt"
 FORKED = "forked"
+REPLAYING = "replaying"
 WAITING = "waiting"
 """The state that an ingester reports while the write buffer or the store is away."""
 _TIMEOUT_S = 2.0
@@ -37,7 +38,7 @@ class SequencerStatus:
     """One line. persisted: the replay offset. lag: records from applied to next. None where it is unknown.
 
     rows_duplicate: rows of records that were in the stream before, since its start; where the ingester does not answer,
-    only of those below `persisted`.
+    only of those below `persisted`. ready_in_s: about how long an ingester that replays will take.
     """
 
     sequencer: int
@@ -51,6 +52,7 @@ class SequencerStatus:
     rows_buffered: int | None
     rows_duplicate: int | None
     files: int | None
+    ready_in_s: float | None
 
 
 def gather(
@@ -96,6 +98,7 @@ def merge(state: ManifestState, offsets: Offsets | None, answer: dict[str, Any] 
         rows_buffered=said.get("rows_buffered"),
         rows_duplicate=said.get("accounts", {}).get("duplicate", state.accounts.duplicate),
         files=len(state.files),
+        ready_in_s=said.get("ready_in_s"),
     )
 
 
@@ -105,7 +108,7 @@ def to_json(statuses: Iterable[SequencerStatus]) -> str:
 
 def table(statuses: Sequence[SequencerStatus]) -> str:
     """Aligned columns under a heading; text to the left, numbers to the right."""
-    names = [spec.name for spec in fields(SequencerStatus)]
+    names = [spec.name for spec in fields(SequencerStatus) if spec.name != "ready_in_s"]
     rows = [[_cell(getattr(status, name)) for name in names] for status in statuses]
     heading = [name.replace("_", " ") for name in names]
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
@@ -117,6 +120,19 @@ def table(statuses: Sequence[SequencerStatus]) -> str:
         for row in [heading, *rows]
     ]
     return "\n".join(lines)
+
+
+def waits(statuses: Iterable[SequencerStatus]) -> list[str]:
+    """A line for each sequencer whose queries wait for records from before its ingester's start."""
+    return [
+        f"sequencer {one.sequencer} replays{_for_how_long(one)} before it answers queries"
+        for one in statuses
+        if one.state == REPLAYING
+    ]
+
+
+def _for_how_long(one: SequencerStatus) -> str:
+    return "" if one.ready_in_s is None else f" for about {one.ready_in_s:,.0f} s more"
 
 
 def _cell(value: object) -> str:
@@ -186,6 +202,7 @@ def _corrupt(sequencer: SequencerId, offsets: Offsets | None) -> SequencerStatus
         rows_buffered=None,
         rows_duplicate=None,
         files=None,
+        ready_in_s=None,
     )
 
 

@@ -47,7 +47,7 @@ def command(cluster: ClusterConfig, as_json: bool) -> None:
     problems: list[PenstockError] = []
     backend = connect(cluster.write_buffer_url)
     statuses = status.gather(store, joined.sequencers, backend, corrupt.append, problems.append)
-    click.echo(status.to_json(statuses) if as_json else status.table(statuses))
+    click.echo(status.to_json(statuses) if as_json else "\n".join([status.table(statuses), *status.waits(statuses)]))
     for error in {
         problem.message: problem for problem in [*corrupt, *problems]
     }.values():  # most concern all sequencers

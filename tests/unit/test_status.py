@@ -21,7 +21,7 @@ from common.values.config import ClusterConfig
 from common.values.errors import DataCorrupt, Unavailable
 from common.values.ids import Epoch, ManifestNumber, Offset, SequencerId
 from penstock.cli import cli
-from penstock.cluster.status import SequencerStatus, gather, merge, table, to_json
+from penstock.cluster.status import SequencerStatus, gather, merge, table, to_json, waits
 from tests.support.ports import free_ports
 from writebuffer.connect import connect
 from writebuffer.contract import Offsets
@@ -57,7 +57,20 @@ def test_a_running_ingester_says_what_only_it_knows() -> None:
         rows_buffered=1234,
         rows_duplicate=7,
         files=0,
+        ready_in_s=None,
     )
+
+
+def test_one_that_replays_says_how_long_it_will_take() -> None:
+    """Below the table; as soon as that can be told."""
+    offsets = Offsets(Offset(5), Offset(45))
+    replaying = merge(state(), offsets, ANSWER | {"state": "replaying", "ready_in_s": 1234.4})
+    unknown = merge(state(), offsets, ANSWER | {"state": "replaying", "ready_in_s": None})
+    assert waits([replaying, unknown, merge(state(), offsets, ANSWER)]) == [
+        "sequencer 1 replays for about 1,234 s more before it answers queries",
+        "sequencer 1 replays before it answers queries",
+    ]
+    assert "ready in s" not in table([replaying])
 
 
 def test_an_ingester_that_does_not_answer_is_down_and_the_manifest_still_speaks() -> None:
