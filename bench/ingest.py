@@ -1,11 +1,11 @@
 """How fast an ingester takes rows from its stream to Parquet: polled, decoded, buffered, sorted, persisted, committed.
 
-The same rows in every run: one table of 10 tags and 10 float fields, records of --record-rows rows. Each run reads
-the whole log through the real poller's steps into a fresh core, persists everything on worker threads into a local
-store that syncs, and commits. Printed for each run and as medians: rows/s until applied (consume), rows/s until all
-is durable (consume + persist), and the raw cost of the same Parquet encoding alone, as the limit to compare with.
+The same rows in every run: one table of 10 tags and 10 float fields, records of --record-rows rows, packed as routers
+write lines, or with --streams as Arrow streams. Each run reads the whole log through the real poller's steps into a
+fresh core, persists everything on worker threads into a local store that syncs, and commits. Printed for each run and
+as medians: rows/s until applied (consume), rows/s until all is durable, each also for a second of processor time.
 
-    python -m bench.ingest [--rows 1000000] [--record-rows 2500] [--series 4000] [--runs 5] [--json]
+    python -m bench.ingest [--rows 1000000] [--record-rows 2500] [--series 4000] [--streams] [--runs 5] [--json]
 """
 
 import argparse
@@ -15,63 +15,64 @@ import shutil
 import tempfile
 import time
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import pyarrow as pa
 
 from bench._measure import machine_line
 from common.catalog.manifest.change import Instance
-from common.entry import Entry, encode
+from common.entry import PackedRows, decode, encode, encode_packed, tag_values
 from common.store.objects import ObjectStore
 from common.store.opening import open_store
 from common.values.config import IngesterConfig
 from common.values.ids import SequencerId
-from common.values.schema import TIME_TYPE, ColumnType, arrow_schema
+from common.values.schema import ColumnType
 from ingester.core.core import IngesterCore
 from ingester.core.events import Action, Event, Finish, Polled, StopRequested, Tick
 from ingester.core.lifecycle import Rules
 from ingester.following.claim import claim
-from ingester.following.decode import decode
-from ingester.following.poller import POLL_BYTES
+from ingester.following.joining import Known
+from ingester.following.poller import POLL_BYTES, POLL_RECORDS, decoded_steps
 from ingester.performing import StoreAction, perform
 from writebuffer.connect import connect
-from writebuffer.contract import Reader
+from writebuffer.contract import Batch, Reader
 from writebuffer.record import ENTRY_CONTENT_TYPE, Record, RecordHeaders
 
 TAGS, FIELDS = 10, 10
-POLL_RECORDS = 100
 START_NS = 1_750_000_000_000_000_000
 SEQUENCER = SequencerId(0)
 
 
-def fill(url: str, rows: int, record_rows: int, series: int) -> None:
-    """Append the records: series at random, times in steps of 10 s, values with two decimals."""
+def fill(url: str, payloads: Iterator[bytes]) -> None:
+    """Append a record of each."""
     backend = connect(url)
     backend.create(1)
     writer = backend.open_writer()
-    rng = np.random.default_rng(7)
-    columns = {f"tag{n}": ColumnType.TAG for n in range(TAGS)} | {f"field{n}": ColumnType.FLOAT for n in range(FIELDS)}
-    schema = arrow_schema(columns)
-    values = [[f"value-{n}-{s // (n + 1)}" for s in range(series)] for n in range(TAGS)]
     acknowledgements = []
-    for sequence, start in enumerate(range(0, rows, record_rows)):
-        picked = rng.integers(0, series, record_rows)
-        times = START_NS + (start + np.arange(record_rows)) // series * 10_000_000_000
-        arrays = [pa.array(times, TIME_TYPE)]
-        for name in schema.names[1:]:
-            if name.startswith("tag"):
-                arrays.append(pa.array([values[int(name[3:])][s] for s in picked]).dictionary_encode())
-            else:
-                arrays.append(pa.array(rng.integers(0, 10_000, record_rows) / 100))
-        payload = encode(Entry("bench", {"cpu": pa.RecordBatch.from_arrays(arrays, schema=schema)}))
+    for sequence, payload in enumerate(payloads):
         headers = RecordHeaders(ENTRY_CONTENT_TYPE, "bench", b"b" * 16, sequence, time.time_ns())
         acknowledgements.append(writer.append(SEQUENCER, Record.of(headers, payload)))
     for acknowledgement in acknowledgements:
         acknowledgement.result()
     writer.close()
+
+
+def packed(rows: int, record_rows: int, series: int) -> Iterator[bytes]:
+    """Entries of packed rows: series at random, times in steps of 10 s, values with two decimals."""
+    rng = np.random.default_rng(7)
+    keys = tuple(f"tag{n}" for n in range(TAGS))
+    fields = tuple((f"field{n}", ColumnType.FLOAT) for n in range(FIELDS))
+    values = [tag_values([f"value-{n}-{s // (n + 1)}" for n in range(TAGS)]) for s in range(series)]
+    for start in range(0, rows, record_rows):
+        picked, of_row = np.unique(rng.integers(0, series, record_rows), return_inverse=True)
+        times = START_NS + (start + np.arange(record_rows)) // series * 10_000_000_000
+        cells = (rng.integers(0, 10_000, (record_rows, FIELDS)) / 100).view(np.uint64)
+        blobs = [values[one] for one in picked]
+        table = PackedRows("cpu", keys, fields, times, cells, None, b"", blobs, of_row.astype(np.uint32))
+        yield encode_packed("bench", [table])
 
 
 class Pipeline:
@@ -83,23 +84,27 @@ class Pipeline:
         self.core = IngesterCore(claimed.state, rules, 256 * 1024 * 1024, 2 * workers, random.Random(0))
         self._reader = reader
         self._store = store
-        self._pool = ThreadPoolExecutor(workers + 1)
+        self._pool = ThreadPoolExecutor(workers)
+        self._decoder = ThreadPoolExecutor(1)
+        self._known = Known()
         self._running: set[Future[Event]] = set()
 
     def consume(self) -> None:
         cursor = self._reader.cursor(SEQUENCER)
         end = self._reader.offsets(SEQUENCER).next_offset
-        ahead: deque[Future[Polled]] = deque()
+        ahead: deque[Future[list[Polled]]] = deque()
         at = 0
         while at < end or ahead:
             while at < end and len(ahead) < 2:
                 batch = cursor.poll(POLL_RECORDS, POLL_BYTES, 1.0)
                 at = batch.next_offset
-                ahead.append(
-                    self._pool.submit(lambda b: Polled(tuple(map(decode, b.records)), b.next_offset, False), batch)
-                )
-            self._step(ahead.popleft().result())
+                ahead.append(self._decoder.submit(self._decoded, batch))
+            for polled in ahead.popleft().result():
+                self._step(polled)
             self._collect(block=False)
+
+    def _decoded(self, batch: Batch) -> list[Polled]:
+        return [*decoded_steps(batch.records, batch.next_offset, False, known=self._known)]
 
     def finish(self) -> None:
         self._step(Tick(time.time_ns()))
@@ -130,12 +135,14 @@ def one_run(reader: Reader, folder: Path, rows: int, workers: int) -> dict[str, 
     cpu = time.process_time()
     pipeline.consume()
     consumed = time.perf_counter()
+    consumed_cpu = time.process_time()
     pipeline.finish()
     ended = time.perf_counter()
     accounts = pipeline.core.state.accounts
     assert accounts.stored + accounts.overwritten == rows, accounts
     return {
         "consume_rows_s": rows / (consumed - started),
+        "consume_rows_cpu_s": rows / (consumed_cpu - cpu),
         "durable_rows_s": rows / (ended - started),
         "durable_rows_cpu_s": rows / (time.process_time() - cpu),
     }
@@ -146,6 +153,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--record-rows", type=int, default=2_500)
     parser.add_argument("--series", type=int, default=4_000)
+    parser.add_argument("--streams", action="store_true", help="records of Arrow streams, as their clients write them")
     parser.add_argument("--workers", type=int, default=2, help="persist jobs at once")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
@@ -154,7 +162,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
     try:
         url = f"file://{folder}/log"
-        fill(url, rows, asked.record_rows, asked.series)
+        payloads = packed(rows, asked.record_rows, asked.series)
+        fill(url, (encode(decode(one)) for one in payloads) if asked.streams else payloads)
         reader = connect(url).open_reader()
         runs = [one_run(reader, folder / "store", rows, asked.workers) for _ in range(asked.runs)]
         reader.close()

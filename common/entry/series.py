@@ -44,7 +44,9 @@ def tag_column(codes: Codes, values: pa.StringArray) -> pa.DictionaryArray:
     nulls = len(codes) - int(np.count_nonzero(present))
     bits = pa.py_buffer(np.packbits(present, bitorder="little")) if nulls else None
     indices = np.where(present, codes - 1, 0) if nulls else codes - 1
-    array = pa.Array.from_buffers(pa.int32(), len(codes), [bits, pa.py_buffer(indices.astype(np.int32))], nulls)
+    array = pa.Array.from_buffers(
+        pa.int32(), len(codes), [bits, pa.py_buffer(indices.astype(np.int32, copy=False))], nulls
+    )
     return pa.DictionaryArray.from_arrays(array, values, safe=False)
 
 
