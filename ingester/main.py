@@ -40,6 +40,7 @@ from common.values.ids import SequencerId
 from ingester.core.core import IngesterCore
 from ingester.core.lifecycle import Rules
 from ingester.following.claim import Claimed, claim_sequencer
+from ingester.following.suspects import Suspects
 from ingester.service import SMALL_JOBS_PER_JOB, IngesterService
 from ingester.serving.flight import QueryServer
 from ingester.serving.http import Status, make_app
@@ -144,7 +145,10 @@ class Ingester:
         rules, jobs_max = Rules.of(config), 2 * config.persist_workers
         core = IngesterCore(state, rules, config.file_bytes_max, jobs_max, rng, small_jobs_per_job=SMALL_JOBS_PER_JOB)
         newest = lambda: claimed.reader.offsets(state.sequencer).next_offset
-        service = IngesterService(core, claimed.reader, self._store, self._published, config, self._clock, self._log)
+        suspects = Suspects(self._cluster.data_folder / f"ingester-{state.sequencer}.suspects.json")
+        service = IngesterService(
+            core, claimed.reader, self._store, self._published, config, self._clock, self._log, suspects
+        )
         self._published.begin(state.epoch, core.view, claimed.next_offset, newest, service.poller.hurry)
         self._status.service = service
         self._log.info(

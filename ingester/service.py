@@ -46,7 +46,9 @@ from ingester.core.events import (
     Tick,
 )
 from ingester.following.followed import Followed
-from ingester.following.poller import Poller
+from ingester.following.poller import Poller, read_between
+from ingester.following.suspects import Suspects
+from ingester.following.trial import try_records
 from ingester.performing import StoreAction, perform
 from ingester.persist.unnamed import remove_unnamed_files
 from ingester.serving.published import Published
@@ -78,8 +80,11 @@ class IngesterService:
         config: IngesterConfig,
         clock: Clock,
         logger: Logger,
+        suspects: Suspects | None = None,
     ) -> None:
+        """suspects: records that may have killed the process before; without it no death is remembered."""
         self.stopping = False
+        self._suspects = suspects
         self.core = core
         self._reader = reader
         self._store = store
@@ -91,7 +96,9 @@ class IngesterService:
         self._inbox: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         sequencer = core.state.sequencer
         followed = Followed(sequencer, core.applied_offset, core.state.as_of.stream)
-        self.poller = Poller(reader, sequencer, followed, self._inbox.put, self._poller_ended, logger)
+        self.poller = Poller(
+            reader, sequencer, followed, self._inbox.put, self._poller_ended, logger, suspects=suspects
+        )
         self._persist_workers = Workers(config.persist_workers, f"persist-{sequencer}", self._inbox.put)
         self._small_workers = Workers(SMALL_WORKERS, f"persist-small-{sequencer}", self._inbox.put)
         self._in_order = Workers(1, f"commit-{sequencer}", self._inbox.put)
@@ -131,16 +138,41 @@ class IngesterService:
         Raises what makes going on wrong: Fenced at once; Forked, OffsetTrimmed, DataCorrupt of the stream once what was
         applied is committed. Raises Unavailable where a stop gave up on the store, with what it left to the log.
         """
+        if self._suspects:
+            self._try_suspects(self._suspects)
         self.poller.start()
         self._persist_workers.submit(lambda: self._remove_unnamed(self.core.state))
         try:
             self._loop()
+            self._end_in_order()
+        except PenstockError:
+            self._end_in_order()
+            raise
         finally:
             self._swaps.end()
             self.poller.stop()
             self._persist_workers.stop(WORKERS_STOP_S)
             self._small_workers.stop(WORKERS_STOP_S)
             self._in_order.stop(WORKERS_STOP_S)
+
+    def _end_in_order(self) -> None:
+        if self._suspects:
+            self._suspects.end()
+
+    def _try_suspects(self, suspects: Suspects) -> None:
+        """Before they are applied once more: records over which several processes died, one by one."""
+        due = suspects.due
+        if due is None:
+            return
+        self._logger.warning("trying records that processes died over", **due._asdict())
+        try:
+            condemned = try_records(read_between(self._reader, self.core.state.sequencer, due.first, due.end))
+        except PenstockError as error:
+            self._logger.error("suspect records could not be tried; they are applied untried", reason=error.message)
+            return
+        for offset, reason in condemned.items():
+            self._logger.error("a record is not applied any more", offset=offset, reason=reason)
+        suspects.tried(condemned)
 
     def _loop(self) -> None:
         next_tick_s = next_watch_s = self._clock.monotonic_s()
@@ -187,7 +219,7 @@ class IngesterService:
         """One step of the core, and what it asks for; true once nothing is left to do. Raises what it ends with."""
         actions = self.core.step(event)
         if isinstance(event, Polled):
-            self.poller.applied()
+            self.poller.applied(self.core.applied_offset)
         self._published.publish(self.core.view)
         finished = [self._do(action) for action in actions]
         return any(finished)

@@ -121,6 +121,15 @@ def opened(record: Record, read: Callable[[bytes], Content]) -> Opened[Content]:
     return append_time_ns, producer_id, sequence, content
 
 
+def unopened(record: Record, reason: str) -> Opened[Content]:
+    """The record's marks alone; its payload is not looked at, and its rows are not counted."""
+    try:
+        _, _, producer_id, sequence, append_time_ns, _ = record.headers
+    except DataCorrupt:
+        return 0, None, 0, Undecodable(reason, 0)
+    return append_time_ns, producer_id, sequence, Undecodable(reason, 0)
+
+
 def _rows(payload: bytes) -> int:
     try:
         return codec.decode_header(payload).rows

@@ -22,7 +22,7 @@ from common.values.errors import DataCorrupt
 from common.values.schema import TableId, union
 from ingester.buffer.origins import Numbers, TableColumns
 from ingester.buffer.series import PieceSeries
-from ingester.following.decode import Decoded, Joined, Opened, opened
+from ingester.following.decode import Decoded, Joined, Opened, opened, unopened
 from writebuffer.contract import SequencedRecord
 
 SERIES_BYTES_MAX = 8 * 1024 * 1024
@@ -97,9 +97,9 @@ class Joining:
         self._opened: list[Opened[Entry | Packed]] = []
         self._record_bytes: list[int] = []
 
-    def add(self, sequenced: SequencedRecord) -> int:
-        """Returns about how many bytes it takes now."""
-        found = opened(sequenced.record, open_entry)
+    def add(self, sequenced: SequencedRecord, condemned: str | None = None) -> int:
+        """Returns about how many bytes it takes now. condemned: why its payload may not be looked at."""
+        found = opened(sequenced.record, open_entry) if condemned is None else unopened(sequenced.record, condemned)
         self._sequenced.append(sequenced)
         self._opened.append(found)
         content = found[3]

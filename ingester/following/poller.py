@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from types import MappingProxyType
 
 from common.logs import Logger
 from common.values.errors import Forked, InvalidRequest, PenstockError, Unavailable
@@ -11,6 +12,7 @@ from common.values.ids import Offset, SequencerId
 from ingester.core.events import Polled
 from ingester.following.followed import Followed
 from ingester.following.joining import Joining, Known
+from ingester.following.suspects import Suspects
 from writebuffer.contract import Batch, Cursor, Reader, SequencedRecord
 from writebuffer.errors import OffsetTrimmed
 
@@ -28,6 +30,7 @@ then finds several records. A poll costs for each of its tables as much as for a
 `hurry`, and then waits for what a quarter of a second brought: at 30,000 rows a second 20 milliseconds."""
 
 BATCHES_AHEAD = 2
+NOTHING: Mapping[Offset, str] = MappingProxyType({})
 RETRY_S_MAX = 10.0
 
 
@@ -46,7 +49,9 @@ class Poller:
         fail: Callable[[BaseException], None],
         logger: Logger,
         gather_s: float = GATHER_S,
+        suspects: Suspects | None = None,
     ) -> None:
+        """suspects: told what is about to be applied, where deaths over it are to be remembered."""
         self.reachable = True
         self.next_offset: Offset | None = None
         self._reader = reader
@@ -59,6 +64,7 @@ class Poller:
         self._next_poll_s = 0.0
         self._hurried = threading.Event()
         self._known = Known()
+        self._suspects = suspects
         self._ahead = threading.Semaphore(BATCHES_AHEAD)
         self._running = threading.Event()
         self._running.set()
@@ -68,8 +74,10 @@ class Poller:
     def start(self) -> None:
         self._thread.start()
 
-    def applied(self) -> None:
-        """One delivered batch was applied: another may come."""
+    def applied(self, applied_offset: Offset) -> None:
+        """One delivered batch was applied, and all below that offset: another may come."""
+        if self._suspects:
+            self._suspects.applied(applied_offset)
         self._ahead.release()
 
     def pause(self) -> None:
@@ -143,7 +151,12 @@ class Poller:
         self._pass_on(batch, caught_up=caught_up)
 
     def _pass_on(self, batch: Batch, *, caught_up: bool) -> None:
-        for polled in decoded_steps(self._followed.read(batch), batch.next_offset, caught_up, known=self._known):
+        first = self._followed.next_offset
+        records, condemned = self._followed.read(batch), NOTHING
+        if self._suspects and records:
+            self._suspects.begin(first, batch.next_offset)
+            condemned = self._suspects.condemned
+        for polled in decoded_steps(records, batch.next_offset, caught_up, known=self._known, condemned=condemned):
             self._ahead.acquire()
             if self._stop.is_set():
                 return
@@ -156,6 +169,7 @@ def decoded_steps(
     caught_up: bool,
     bytes_max: int = DECODED_BYTES_MAX,
     known: Known | None = None,
+    condemned: Mapping[Offset, str] = NOTHING,
 ) -> Iterator[Polled]:
     """All records of a poll, decoded: usually in one Polled, in several where they decode to more than `bytes_max`.
 
@@ -164,7 +178,7 @@ def decoded_steps(
     known = known or Known()
     step, held = Joining(known), 0
     for record in records:
-        held += step.add(record)
+        held += step.add(record, condemned.get(record.offset))
         if held >= bytes_max:
             for decoded, joined in step.finish(bytes_max):
                 yield Polled(decoded, Offset(decoded[-1].offset + 1), False, joined)
@@ -173,3 +187,13 @@ def decoded_steps(
         is_last = not decoded or decoded[-1].offset == records[-1].offset
         at = next_offset if is_last else Offset(decoded[-1].offset + 1)
         yield Polled(decoded, at, caught_up and is_last, joined)
+
+
+def read_between(reader: Reader, sequencer: SequencerId, first: Offset, end: Offset) -> Iterator[SequencedRecord]:
+    """The records from `first` on, below `end`, as far as they are there. Raises OffsetTrimmed, Unavailable."""
+    with closing(reader.cursor(sequencer)) as cursor:
+        cursor.seek(first)
+        at = first
+        while at < end and (batch := cursor.poll(POLL_RECORDS, POLL_BYTES, POLL_TIMEOUT_S)).next_offset > at:
+            yield from (record for record in batch.records if record.offset < end)
+            at = batch.next_offset

@@ -9,6 +9,8 @@ Points: append-{before,torn,written,synced}, persist-{before,torn,synced,linked}
 
 While the file named by KILL_FULL exists, every write of the log meets a full disk.
 
+KILL_TABLE names a table whose rows end every process that puts them into its buffer, also one that tries records.
+
 KILL_BREAK=ack-before-write makes a broken build for the checker's own test: appends are acknowledged before a byte of
 them is written.
 """
@@ -121,7 +123,26 @@ def break_acknowledgement() -> None:
     FileWriter.append_many = early  # type: ignore[method-assign]
 
 
+def kill_over_table() -> None:
+    """A record that no process survives."""
+    from ingester.buffer.tree import BufferTree
+
+    add = BufferTree.add
+
+    def killing(self, brought, rows, origins, frontiers):  # type: ignore[no-untyped-def]
+        if brought.table.table == os.environ["KILL_TABLE"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return add(self, brought, rows, origins, frontiers)
+
+    BufferTree.add = killing  # type: ignore[method-assign]
+
+
 def main() -> None:
+    if "KILL_TABLE" in os.environ:
+        from ingester.following import trial
+
+        kill_over_table()
+        trial.COMMAND = [sys.executable, "-m", "tests.support.killable_trial"]
     disk.LocalDisk = WatchedDisk  # type: ignore[misc]
     if os.environ.get("KILL_BREAK") == "ack-before-write":
         break_acknowledgement()

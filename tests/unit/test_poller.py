@@ -9,7 +9,7 @@ import structlog
 
 from common.catalog.manifest.change import StreamMark
 from common.values.errors import Forked, PenstockError, Unavailable
-from common.values.ids import Offset, SequencerId
+from common.values.ids import ZERO, Offset, SequencerId
 from ingester.core.events import Polled
 from ingester.following.followed import Followed
 from ingester.following.poller import Poller, decoded_steps
@@ -95,7 +95,7 @@ class Following:
             outcome = self._outcomes.get(timeout=WAIT_S)
             if isinstance(outcome, BaseException):
                 raise outcome
-            self.poller.applied()
+            self.poller.applied(ZERO)
             found += [(one.offset, one.producer_sequence) for one in outcome.records]
         return found
 
@@ -126,7 +126,7 @@ def test_records_that_come_close_together_are_polled_together() -> None:
     found = [delivered.get(timeout=WAIT_S)]
     for each in others:
         writer.append(ONE, each).result(WAIT_S)
-    poller.applied()
+    poller.applied(ZERO)
     poller.hurry()
     found.append(delivered.get(timeout=WAIT_S))
     poller.stop()
