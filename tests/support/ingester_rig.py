@@ -1,26 +1,26 @@
 """An ingester core with a driver that does one thing at a time, and a model of what must be read.
 
-The log is a list, the store a dict; manifest records, Parquet files and recovery are the real ones. After every step
+The log is a list (rig_stream.py), the store a dict; manifest records, Parquet files and recovery are the real ones. After every step
 the accounts are checked, and after every commit what the manifest says against the log.
 """
 
 import io
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from common.catalog.cursors import Consumed
 from common.catalog.manifest import manifest
 from common.catalog.manifest.change import Instance
 from common.catalog.manifest.state import ManifestState
 from common.catalog.partition_key import PartitionKey
-from common.entry import Entry
 from common.store.objects import ObjectStore, run
 from common.values.errors import PenstockError
 from common.values.ids import Offset, SequencerId
-from common.values.schema import DAY_NS, ColumnType, TableId
+from common.values.schema import DAY_NS
 from ingester.core.core import IngesterCore
 from ingester.core.events import (
     Action,
@@ -40,15 +40,13 @@ from ingester.core.events import (
 )
 from ingester.core.lifecycle import Rules, plan
 from ingester.core.persisting import Policy
-from ingester.following.decode import Decoded
 from ingester.following.recovery import claim_change, start
 from ingester.performing import perform
 from ingester.persist.job import PersistJob, view_batches
 from ingester.persist.unnamed import remove_unnamed_files
 from tests.support.dict_store import DictStore
-from tests.support.records import DAY0_NS, NAMESPACE, Row, columns, decoded, poison, row, rows_of
-from writebuffer.contract import Offsets
-from writebuffer.same_stream import FoundStream
+from tests.support.records import DAY0_NS, NAMESPACE, Row, row, rows_of
+from tests.support.rig_stream import Logged, RigStream
 
 SEQUENCER = SequencerId(3)
 SECOND_NS = 1_000_000_000
@@ -69,41 +67,6 @@ Key = tuple[str, str, frozenset[tuple[str, str]], int]
 """Namespace, table, tags, time."""
 
 
-@dataclass
-class Logged:
-    """A record of the log and what it must come to, by the records before it. fate: stored, duplicate or dead."""
-
-    record: Decoded
-    tables: Mapping[str, Sequence[Row]]
-    fate: str
-
-
-@dataclass
-class Model:
-    """What the log comes to: repeats are left out, and a column keeps the type that its first record gave it."""
-
-    seen: set[tuple[bytes | None, int]] = field(default_factory=set)
-    types: dict[TableId, dict[str, ColumnType]] = field(default_factory=dict)
-
-    def fate(self, record: Decoded) -> str:
-        marks = (record.producer_id, record.producer_sequence)
-        if marks in self.seen:
-            return "duplicate"
-        self.seen.add(marks)
-        if not isinstance(record.content, Entry):
-            return "dead"
-        brought = {
-            TableId(record.content.namespace, table): columns(rows_of(batch))
-            for table, batch in record.content.tables.items()
-        }
-        for table, found in brought.items():
-            if any(self.types.get(table, {}).get(name, kind) is not kind for name, kind in found.items()):
-                return "dead"
-        for table, found in brought.items():
-            self.types.setdefault(table, {}).update(found)
-        return "stored"
-
-
 class IngesterRig:
     """Drives one core. `persists`, `commits` and `letters` hold what it asked for and was not done yet."""
 
@@ -117,31 +80,35 @@ class IngesterRig:
         flight_address: str = "h:2",
         policy: Policy = plan,
         small_jobs_per_job: int = 1,
+        stream: RigStream | None = None,
+        now_ns: int = DAY0_NS,
     ) -> None:
-        """store: a DictStore of its own where none is given; only on that one can faults be injected."""
+        """store: a DictStore of its own where none is given; only on that one can faults be injected.
+
+        stream: another ingester's, which this one supersedes; an empty one where none is given.
+        """
         self.store: Any = DictStore() if store is None else store
         self._sequencer_id = sequencer
         self._instance = Instance("rig", "h:1", flight_address)
-        self.log: list[Logged] = []
-        self.next_offset = Offset(0)
-        self.first_offset = Offset(0)
-        self.now_ns = DAY0_NS
+        self.stream = stream or RigStream()
+        self.now_ns = now_ns
         self._rules, self._jobs_max, self._file_bytes_max, self._policy = rules, jobs_max, file_bytes_max, policy
         self._small_jobs_per_job = small_jobs_per_job
-        self._model = Model()
-        self._sequence = 0
         self.checks_rows_taken = True
         self.restart()
 
-    def restart(self, removes_unnamed: bool = True) -> None:
+    def restart(self, removes_unnamed: bool = True, accept_loss: bool = False) -> None:
         """Begin again from store and log, as the process after a crash does; what was under way is forgotten.
 
         removes_unnamed: an ingester does so some time after its claim.
         """
         state = run(manifest.load(self._sequencer_id), self.store)
-        last = next((each.record for each in self.log if each.record.offset == state.as_of.stream.last_offset), None)
-        stream = FoundStream("stream", Offsets(self.first_offset, self.next_offset), last.checksum if last else None)
-        change = claim_change(state, start(state, stream, accept_loss=False), stream, self._instance)
+        found = self.stream.found(state.as_of.stream.last_offset)
+        begin = start(state, found, accept_loss)
+        if begin.gap:
+            self.stream.lose(begin.gap.next_offset, state)
+            self.checks_rows_taken = False
+        change = claim_change(state, begin, found, self._instance)
         self.claimed = run(manifest.claim(state, change, f"claim-{state.epoch + 1}"), self.store)
         if removes_unnamed:
             remove_unnamed_files(self.claimed, self.store)
@@ -160,42 +127,37 @@ class IngesterRig:
         self.letters: list[DeadLetter] = []
         self.answers: list[Answer] = []
         self.paused = self.finished = False
+        self.pauses = self.bytes_most = 0
         self.ended_with: PenstockError | None = None
 
     # The log
 
+    @property
+    def log(self) -> list[Logged]:
+        """Every record there ever was, those that were trimmed included."""
+        return self.stream.log
+
+    @property
+    def next_offset(self) -> Offset:
+        return self.stream.next_offset
+
     def append(self, tables: Mapping[str, Sequence[Row]], *, skip: int = 0, bad: bool = False, **marks: Any) -> Offset:
-        """Append a record, `skip` offsets further on than need be; a new sequence of producer 1 unless marks say."""
-        offset = Offset(self.next_offset + skip)
-        if "sequence" not in marks:
-            marks["sequence"], self._sequence = self._sequence, self._sequence + 1
-        marks.setdefault("append_time_ns", self.now_ns)
-        record = (poison if bad else decoded)(offset, tables, **marks)
-        self.log.append(Logged(record, tables, self._model.fate(record)))
-        self.next_offset = Offset(offset + 1)
-        return offset
+        """As RigStream.append; appended now, unless marks say otherwise."""
+        return self.stream.append(tables, skip=skip, bad=bad, **{"append_time_ns": self.now_ns, **marks})
 
     def again(self, offset: int) -> Offset:
         """Append the record at `offset` once more, as a router does whose first answer was lost."""
-        first = next(each for each in self.log if each.record.offset == offset)
-        record = Decoded(
-            self.next_offset,
-            first.record.record,
-            first.record.checksum,
-            first.record.append_time_ns,
-            first.record.producer_id,
-            first.record.producer_sequence,
-            first.record.content,
-        )
-        self.log.append(Logged(record, first.tables, self._model.fate(record)))
-        self.next_offset = Offset(self.next_offset + 1)
-        return record.offset
+        return self.stream.again(offset)
+
+    def trim(self) -> None:
+        """Remove from the log what the store says that nobody needs any more."""
+        self.stream.trim(Consumed(self.store).below(self._sequencer_id, self.stream.identity))
 
     # Events
 
     def poll(self, records: int = 1_000_000) -> list[Action]:
         """Hand the next `records` records over."""
-        waiting = [each.record for each in self.log if each.record.offset >= self.at]
+        waiting = self.stream.read(self.at)
         batch = tuple(waiting[:records])
         self.at = self.next_offset if len(batch) == len(waiting) else Offset(batch[-1].offset + 1) if batch else self.at
         return self.step(Polled(batch, self.at, caught_up=self.at == self.next_offset))
@@ -265,6 +227,7 @@ class IngesterRig:
                 self.answers.append(action)
             case Pause():
                 self.paused = True
+                self.pauses += 1
             case Resume():
                 self.paused = False
             case Finish(error):
@@ -276,6 +239,7 @@ class IngesterRig:
 
     def _check(self) -> None:
         core = self.core
+        self.bytes_most = max(self.bytes_most, core.bytes_buffered)
         settled = core.accounts.settled - self.claimed.accounts.settled
         assert core.counters.rows_applied == settled + core.rows_buffered
         assert core.counters.rows_unaccounted == 0
@@ -287,7 +251,7 @@ class IngesterRig:
 
     def _check_manifest(self, state: ManifestState) -> None:
         """Rows settled = all rows below the replay offset, and those above that a frontier covers."""
-        below = sum(each.record.rows for each in self.log if each.record.offset < state.replay_offset)
+        below = sum(each.rows for each in self.log if each.record.offset < state.replay_offset)
         covered = sum(
             state.covers(PartitionKey(NAMESPACE, table, row.time_ns // DAY_NS), each.record.offset, row.time_ns)
             for each in self.log
@@ -316,7 +280,7 @@ class IngesterRig:
         """What it must see: every record applied, in order."""
         found: dict[Key, dict[str, Any]] = {}
         for each in self.log:
-            if each.fate == "stored" and each.record.offset < self.core.applied_offset:
+            if each.is_read and each.record.offset < self.core.applied_offset:
                 for table, rows in each.tables.items():
                     _add(found, NAMESPACE, table, rows)
         return found

@@ -106,7 +106,7 @@ def test_the_next_start_goes_on_in_the_stream_that_was_followed() -> None:
     rig.poll()
     assert rig.core.rows_buffered == 1
     assert rig.read() == rig.expected()
-    rig.next_offset = Offset(1)
+    rig.stream.next_offset = Offset(1)
     with pytest.raises(Forked, match="its next offset is 1, the stream was followed up to 2"):
         rig.restart()
 
