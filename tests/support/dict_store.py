@@ -1,6 +1,7 @@
 """An object store in a dict, whose next calls can be made to fail before or after they did their work."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from common.store.objects import AlreadyExists, NotFound, StoredObject
 from common.values.errors import Unavailable
@@ -26,6 +27,15 @@ class DictStore:
     def fail_reads(self) -> None:
         """Every get and list raises Unavailable from now on."""
         self._reads_fail = True
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """For a while every get and list raises Unavailable."""
+        before, self._reads_fail = self._reads_fail, True
+        try:
+            yield
+        finally:
+            self._reads_fail = before
 
     def put(self, path: str, data: bytes) -> None:
         self._write("put", path, lambda: self.objects.__setitem__(path, data))

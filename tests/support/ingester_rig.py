@@ -1,7 +1,7 @@
 """An ingester core with a driver that does one thing at a time, and a model of what must be read.
 
-The log is a list (rig_stream.py), the store a dict; manifest records, Parquet files and recovery are the real ones. After every step
-the accounts are checked, and after every commit what the manifest says against the log.
+The log is a list (rig_stream.py), the store a dict; manifest records, Parquet files and recovery are the real ones.
+After every step the accounts are checked, and after every commit what the manifest says against the log.
 """
 
 import io
