@@ -1,6 +1,6 @@
 """A cluster that exists already, opened for reading: nothing is made, nothing is written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -12,6 +12,7 @@ from common.store.opening import open_store
 from common.values.config import ClusterConfig
 from common.values.errors import InvalidRequest, Misconfigured
 from common.values.ids import SequencerId
+from common.values.schema import TableId
 from common.values.shown import counted
 from penstock.cluster.data_folder import is_there
 
@@ -50,3 +51,13 @@ def chosen(cluster: Cluster, sequencer: int | None) -> Sequence[SequencerId]:
             sequencers=cluster.sequencers,
         )
     return [SequencerId(sequencer)]
+
+
+def tables_chosen(tables: Iterable[TableId], namespace: str | None, table: str | None) -> list[TableId]:
+    """What --namespace and --table ask for; None asks for all. Raises InvalidRequest for names that no table has."""
+    found = [one for one in tables if namespace in (None, one.namespace) and table in (None, one.table)]
+    if not found and (namespace or table):
+        where = f"namespace {namespace!r} has no table" if namespace else "no namespace has a table"
+        named = f" {table!r}" if table else ""
+        raise InvalidRequest(f"{where}{named}: `penstock schema show` lists all")
+    return found

@@ -87,9 +87,9 @@ class _Time(click.ParamType[int]):
 
     def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> int:
         text = str(value)
-        if text.isdigit() and int(text) >= _LEAST_NS:
+        if text.isdecimal() and int(text) >= _LEAST_NS:
             return int(text)
-        if text.isdigit():
+        if text.isdecimal():
             self.fail(
                 f"{text} is in 1973 or before as nanoseconds since 1970; a date is 2026-11-27T12:00:00Z", param, context
             )
@@ -98,7 +98,8 @@ class _Time(click.ParamType[int]):
         except ValueError:
             self.fail(f"{text!r} is no time: give 2026-11-27T12:00:00Z, or nanoseconds since 1970", param, context)
         if at.tzinfo is None:
-            self.fail(f"{text!r} has no zone: add Z for UTC, or an offset such as +01:00", param, context)
+            in_utc = f"{at:%Y-%m-%dT%H:%M:%S}Z"
+            self.fail(f"{text!r} has no zone: give {in_utc} for UTC, or an offset such as +01:00", param, context)
         since = at - datetime(1970, 1, 1, tzinfo=UTC)
         return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
 
@@ -229,6 +230,7 @@ def _compare_or_mend(store: "ObjectStore", reader: "Reader", sequencer: Sequence
 
     mode = Mode.COMPARE if asked.diff else Mode.REWRITE if asked.rewrite else Mode.ADD
     _range(reader, sequencer, asked)  # before anything is claimed: for its errors
+    _check_selection(store, sequencer, asked)
     holder = None if mode is Mode.COMPARE else find_holder(reader, store, sequencer)
     state = holder.state if holder else run(manifest.load(sequencer), store)
     span = _range(reader, sequencer, asked)  # after the manifest: every offset that it names is below the end
@@ -253,6 +255,21 @@ def _compare_or_mend(store: "ObjectStore", reader: "Reader", sequencer: Sequence
     report = replay.report
     click.echo(json.dumps(report.to_json()) if asked.as_json else report_text(report))
     return report.is_as_written
+
+
+def _check_selection(store: "ObjectStore", sequencer: SequencerId, asked: _Asked) -> None:
+    """Raises InvalidRequest for a table that there never was, which would have no difference.
+
+    The manifest has what was persisted, also where schema files are lost.
+    """
+    from common.catalog.manifest import manifest
+    from common.catalog.schema_store import settled_tables
+    from common.store.objects import run
+    from penstock.cluster.existing import tables_chosen
+
+    if asked.namespace is not None:
+        persisted = run(manifest.load(sequencer), store).sort_keys
+        tables_chosen([*settled_tables(store), *persisted], asked.namespace, asked.table)
 
 
 def _range(reader: "Reader", sequencer: SequencerId, asked: _Asked) -> "Range":

@@ -48,18 +48,13 @@ def show(cluster: ClusterConfig, namespace: str | None, table: str | None, count
     """
     from common.catalog.schema_store import settled_tables
     from common.pandas_unused import keep_pandas_out
-    from common.values.errors import InvalidRequest
-    from penstock.cluster.existing import open_cluster
+    from penstock.cluster.existing import open_cluster, tables_chosen
     from penstock.query.show import render
 
     keep_pandas_out()
     store, _ = open_cluster(cluster)
     tables = settled_tables(store)
-    shown = [one for one in tables if namespace in (None, one.namespace) and table in (None, one.table)]
-    if not shown and (namespace or table):
-        where = f"namespace {namespace!r} has no table" if namespace else "no namespace has a table"
-        named = f" {table!r}" if table else ""
-        raise InvalidRequest(f"{where}{named}: `penstock schema show` lists all")
+    shown = tables_chosen(tables, namespace, table)
     click.echo(render(_counts(tables, shown) if counts else _columns(tables, shown), form), nl=False)
 
 

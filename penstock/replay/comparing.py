@@ -39,6 +39,12 @@ class Differences:
     def __bool__(self) -> bool:
         return bool(self.missing or self.extra or self.different)
 
+    def leave_out(self, *kinds: str) -> None:
+        """`extra`, `different`: not to be judged here; neither counted nor shown."""
+        for kind in kinds:
+            setattr(self, kind, 0)
+        self.samples = [text for text in self.samples if not text.startswith(tuple(f"{kind}: " for kind in kinds))]
+
     def add(self, other: "Differences") -> None:
         self.missing += other.missing
         self.extra += other.extra

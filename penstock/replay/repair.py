@@ -102,8 +102,9 @@ class Repair:
             if self._mode is Mode.ADD and not examined.beyond:
                 self._put(key, state, compared, compared.mending, later, examined)
         if self._mode is Mode.ADD or examined.beyond:
-            examined.differences.extra = 0
-            examined.differences.different *= is_newer and not examined.beyond
+            examined.differences.leave_out("extra")
+            if examined.beyond or not is_newer:
+                examined.differences.leave_out("different")
         if examined.beyond or examined.is_as_written:
             return examined
         if self._mode is Mode.ADD:

@@ -203,6 +203,20 @@ def test_a_range_that_lacks_some_of_a_lost_file_mends_nothing(tmp_path: Path) ->
     assert rig.read() == rig.expected()
 
 
+def test_rows_before_the_range_are_not_shown_as_extra(tmp_path: Path) -> None:
+    """They are in the log; this range does not say so. What is missing in another partition is shown alone."""
+    rig = a_rig()
+    for second in range(2):
+        rig.append({**cpu(second), "mem": cpu(second)["cpu"]})
+    rig.poll()
+    rig.go_cold()
+    lose(rig, next(file for file in files(rig) if file.partition.table == "mem"))
+    for mode in (Mode.COMPARE, Mode.ADD, Mode.REWRITE):
+        report = replayed(rig, tmp_path, mode, first=1)
+        assert not report.is_as_written
+        assert [text[:32] for text in report.samples] == ["metrics/mem/2023-11-15: missing:"]
+
+
 def test_rewrite_removes_what_the_log_does_not_have(tmp_path: Path) -> None:
     """A file with a row more, as it was committed: it is as written, but the log never had that row."""
     rig, other = persisted(cpu(0)), persisted({"cpu": [*cpu(0, v=5.0)["cpu"], *cpu(7)["cpu"]]})

@@ -244,3 +244,39 @@ def test_the_command_reads_to_the_offset_given(tmp_path: Path, until: list[str],
     assert f"\n  rows in them         {report['rows']:>12,}   of these\n" in text.stdout
     assert f"\n    persisted          {report['rows_persisted']:>12,}   are in files that manifest" in text.stdout
     assert f"\n    not persisted yet  {report['rows_unpersisted']:>12,}   are durable in the write" in text.stdout
+
+
+@pytest.mark.parametrize("mode", [["--dry-run", "--diff"], [], ["--rewrite"]])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["--namespace", "nope"], "namespace 'nope' has no table: `penstock schema show` lists all"),
+        (["--namespace", "golden", "--table", "nope"], "namespace 'golden' has no table 'nope'"),
+    ],
+)
+def test_a_table_that_there_never_was_is_an_error(
+    tmp_path: Path, mode: list[str], names: list[str], message: str
+) -> None:
+    """A wrong name would have no difference, whatever is lost. Nothing is claimed for it."""
+    folder = tmp_path / "data"
+    shutil.copytree(GOLDEN, folder)
+    before = sorted(path for path in folder.rglob("*"))
+    asked = ["replay", "--data", str(folder), "--sequencer", "0", "--from-offset", "0", *mode, *names]
+    result = CliRunner().invoke(cli, asked)
+    assert (result.exit_code, message in result.stderr) == (2, True), result.output
+    assert sorted(path for path in folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("time", "message"),
+    [
+        ("2026-11-27", "give 2026-11-27T00:00:00Z for UTC"),
+        ("2026-11-27T12:30:00", "give 2026-11-27T12:30:00Z for UTC"),
+        ("yesterday", "'yesterday' is no time: give 2026-11-27T12:00:00Z"),
+        ("\N{SUPERSCRIPT TWO}", "is no time: give 2026-11-27T12:00:00Z"),
+        ("1700000000", "is in 1973 or before"),
+    ],
+)
+def test_a_time_that_cannot_be_read_is_answered_with_one_that_can(time: str, message: str) -> None:
+    result = CliRunner().invoke(cli, ["replay", "--sequencer", "0", "--from-time", time, "--dry-run"])
+    assert (result.exit_code, message in result.stderr) == (2, True), result.output
