@@ -34,6 +34,12 @@ class Arrivals:
         self._tables.append(tables)
         self._arrivals_ns.append(arrival_ns)
 
+    def add_all(self, tables: Sequence[tuple[TableColumns, ...]], arrivals_ns: npt.NDArray[np.int64]) -> None:
+        """All records of the poll are applied."""
+        self._positions.extend(range(len(tables)))
+        self._tables.extend(tables)
+        self._arrivals_ns.extend(arrivals_ns.tolist())
+
     def rows(self) -> Iterator[Addition]:
         """The rows of all records added, for each table in order of offsets."""
         if not self._positions:

@@ -6,6 +6,9 @@ at most, and when the ingester's own clock is set back, time goes on by what pas
 until a clock reaches an earlier time again. A row arrives at the clock's time when it is applied.
 """
 
+import numpy as np
+import numpy.typing as npt
+
 SKEW_NS = 10_000_000_000
 
 
@@ -24,6 +27,15 @@ class LifecycleClock:
         """A record with that append time is applied."""
         believed = append_time_ns if self._wall_ns is None else min(append_time_ns, self._wall_ns + SKEW_NS)
         self.now_ns = max(self.now_ns, believed)
+
+    def read_all(self, append_times_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Records with those append times, at least one, are applied in that order; returns the time at each."""
+        believed = append_times_ns
+        if self._wall_ns is not None:
+            believed = np.minimum(append_times_ns, self._wall_ns + SKEW_NS)
+        times: npt.NDArray[np.int64] = np.maximum(np.maximum.accumulate(believed), self.now_ns)
+        self.now_ns = int(times[-1])
+        return times
 
     def tick(self, wall_ns: int, *, caught_up: bool) -> None:
         passed_ns = 0 if self._wall_ns is None else max(0, wall_ns - self._wall_ns)

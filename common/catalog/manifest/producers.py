@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from immutables import Map
 
 RANGES_MAX = 1024
@@ -21,6 +23,9 @@ EXPIRY_NS = 24 * 3600 * 1_000_000_000
 
 Ranges = tuple[tuple[int, int], ...]
 """First and last sequence of each, both included, ascending, with a hole between two of them."""
+
+
+Sequences = npt.NDArray[np.uint64]
 
 
 class Seen(NamedTuple):
@@ -72,6 +77,26 @@ class Producers:
             seen = known.with_record(sequence, log_time_ns)
         self._table = self._table.set(producer_id, seen)
         self._changed.add(producer_id)
+
+    def are_above(self, producer_id: bytes, sequences: Sequences, log_time_ns: int) -> bool:
+        """Whether they ascend from above all seen of a known producer, that is not silent at `log_time_ns`."""
+        known = self._table.get(producer_id)
+        if known is None or known.is_silent(log_time_ns) or int(sequences[0]) <= known.ranges[-1][1]:
+            return False
+        return bool((sequences[1:] > sequences[:-1]).all())
+
+    def add_above(self, producer_id: bytes, sequences: Sequences, log_time_ns: int) -> None:
+        """As `add` of each, where `are_above`. log_time_ns: at the last of them."""
+        known = self._table[producer_id]
+        breaks = np.flatnonzero(np.diff(sequences) != 1)
+        firsts = sequences[np.concatenate(([0], breaks + 1))].tolist()
+        lasts = sequences[np.concatenate((breaks, [-1]))].tolist()
+        ranges = known.ranges
+        if ranges[-1][1] + 1 == firsts[0]:
+            firsts[0] = ranges[-1][0]
+            ranges = ranges[:-1]
+        added = tuple(zip(firsts, lasts, strict=True))
+        self._set(producer_id, Seen((*ranges, *added)[-RANGES_MAX:], max(log_time_ns, known.last_ns)))
 
     def expire(self, log_time_ns: int) -> None:
         """Forget producers whose last record is more than EXPIRY_NS of log time old.
