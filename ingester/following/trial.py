@@ -21,6 +21,9 @@ COMMAND = [sys.executable, "-m", "ingester.following.trial"]
 TIMEOUT_S = 60.0
 """For one record. Starting the child has as long."""
 
+ENDED = "a process that applied it alone"
+"""How the reason of a record begins that ended one: whoever reads it again does so in a process of its own."""
+
 _HEAD = struct.Struct("<qI")
 _READY = b"\n"
 _DONE = b"."
@@ -79,9 +82,9 @@ class _Child:
         try:
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
-            return f"a process that applied it alone did not end in {TIMEOUT_S:g} s"
+            return f"{ENDED} did not end in {TIMEOUT_S:g} s"
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"a process that applied it alone {how}"
+        return f"{ENDED} {how}"
 
 
 def serve(records: IO[bytes], answers: IO[bytes]) -> None:

@@ -162,7 +162,9 @@ def _shown(sequencer: int, letter: "Letter") -> Iterator[str]:
     yield f"sequencer {sequencer}, offset {letter.offset}: {counted(len(letter.data), 'byte')}"
     yield f"  reason    {letter.reason or 'the note is missing'}"
     yield f"  redriven  {'yes' if letter.redriven else 'no'}"
-    if record is None:
+    if letter.ends_processes:
+        yield "  now       not looked at; redrive tries it in a process of its own"
+    elif record is None:
         yield "  now       its bytes are no record"
     elif isinstance(record.content, Undecodable):
         yield f"  now       {record.content.reason}"

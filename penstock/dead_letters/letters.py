@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from common.catalog.manifest.state import ManifestState
@@ -11,6 +11,7 @@ from common.store.objects import NotFound, ObjectStore
 from common.values.errors import DataCorrupt, InvalidRequest
 from common.values.ids import Offset
 from ingester.following.decode import Decoded, decode
+from ingester.following.trial import ENDED, try_records
 from writebuffer.contract import SequencedRecord
 from writebuffer.record import Record
 
@@ -18,7 +19,7 @@ from writebuffer.record import Record
 @dataclass(frozen=True, slots=True)
 class Letter:
     """One record. reason: why it was put aside; "" where the note is missing. record: as this release reads it, None
-    where it is no record at all. redriven: its rows are in the store.
+    where it is no record at all, or ends processes that read it. redriven: its rows are in the store.
     """
 
     offset: Offset
@@ -26,6 +27,18 @@ class Letter:
     data: bytes
     record: Decoded | None
     redriven: bool
+
+    @property
+    def ends_processes(self) -> bool:
+        """It did: `as_tried` says whether it still does."""
+        return self.reason.startswith(ENDED)
+
+    def as_tried(self) -> "Letter":
+        """Read, after it was tried in a process of its own; else with the reason why not. Raises Unavailable."""
+        found = try_records([SequencedRecord(self.offset, Record.from_bytes(self.data))])
+        if found:
+            return replace(self, reason=found[self.offset])
+        return replace(self, reason="", record=_decoded(self.offset, self.data))
 
     @property
     def rows(self) -> int:
@@ -57,7 +70,15 @@ def read(state: ManifestState, offset: Offset, store: ObjectStore) -> Letter:
         raise InvalidRequest(
             f"sequencer {state.sequencer} has no dead letter at offset {offset}: `penstock dead-letter list` shows all"
         ) from None
-    return Letter(offset, _reason(state, offset, store), data, _decoded(offset, data), offset in state.redriven)
+    reason = _reason(state, offset, store)
+    record = None if reason.startswith(ENDED) else _decoded(offset, data)
+    return Letter(offset, reason, data, record, offset in state.redriven)
+
+
+def that_end_processes(state: ManifestState, store: ObjectStore) -> dict[Offset, str]:
+    """The reasons of records whose payload must not be looked at, by offset. Raises Unavailable."""
+    reasons = ((offset, _reason(state, offset, store)) for offset in offsets(state, store))
+    return {offset: reason for offset, reason in reasons if reason.startswith(ENDED)}
 
 
 def read_all(state: ManifestState, store: ObjectStore) -> Iterator[Letter]:

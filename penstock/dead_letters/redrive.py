@@ -70,7 +70,8 @@ class _Batch:
         self.columns: dict[TableId, dict[str, ColumnType]] = {}
         self._state = state
         self._ledger = Ledger(state)
-        for letter in letters:
+        for each in letters:
+            letter = each.as_tried() if each.ends_processes and not each.redriven else each
             if reason := self._why_not(letter):
                 done.left[letter.offset] = reason
             else:
@@ -81,6 +82,8 @@ class _Batch:
             return "it was redriven before"
         if letter.offset >= self._state.replay_offset:
             return "what lies before it is not persisted yet: try again later"
+        if letter.ends_processes:
+            return letter.reason
         if letter.record is None:
             return "its bytes are no record"
         if isinstance(letter.record.content, Undecodable):

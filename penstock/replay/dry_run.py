@@ -17,6 +17,7 @@ from common.catalog.partition_key import PartitionKey
 from common.catalog.paths import DATA
 from common.store.objects import NotFound, ObjectStore
 from common.values.ids import Offset
+from penstock.dead_letters.letters import that_end_processes
 from penstock.replay.judging import Fate, Judged, TableRows, covered, judged, recalled
 from penstock.replay.reading import Range, read
 from writebuffer.contract import Reader
@@ -73,7 +74,8 @@ def dry_run(
     next_offset = reader.offsets(state.sequencer).next_offset
     asked = Range(state.sequencer, from_offset, next_offset if to_offset is None else min(to_offset, next_offset))
     count = _Count(state, lost, asked)
-    for some in judged(state, recalled(reader, state, asked), read(reader, asked, progress)):
+    polls, condemned = read(reader, asked, progress), that_end_processes(state, store)
+    for some in judged(state, recalled(reader, state, asked), polls, condemned):
         count.add(some)
     return count.report
 

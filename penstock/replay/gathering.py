@@ -1,6 +1,6 @@
 """A range of the log, sorted out by partition: the rows that the store ought to have."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,13 +48,14 @@ def gather(
     polls: Iterable[Sequence[SequencedRecord]],
     selection: Selection,
     rows: Spill[PartitionKey],
+    condemned: Mapping[Offset, str],
 ) -> Gathered:
     """Put the rows of `polls` that `state` has as durable into `rows`; say what became of the others.
 
-    earlier: the records before them that they may repeat.
+    earlier, condemned: as judging.judged takes them.
     """
     gathered = Gathered()
-    for some in judged(state, earlier, polls):
+    for some in judged(state, earlier, polls, condemned):
         for record, fate in some.records:
             gathered.records += 1
             gathered.bytes += record.size

@@ -1,7 +1,7 @@
 """What an ingester made of each record of a range: the same decisions again, from the manifest and the log."""
 
 import enum
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -98,16 +98,23 @@ class Judged(NamedTuple):
 
 
 def judged(
-    state: ManifestState, earlier: Iterable[SequencedRecord], polls: Iterable[Sequence[SequencedRecord]]
+    state: ManifestState,
+    earlier: Iterable[SequencedRecord],
+    polls: Iterable[Sequence[SequencedRecord]],
+    condemned: Mapping[Offset, str],
 ) -> Iterator[Judged]:
-    """All of `polls`, decoded together as an ingester does. earlier: the records before them that they may repeat."""
+    """All of `polls`, decoded together as an ingester does.
+
+    earlier: the records before them that they may repeat. condemned: those whose payload must not be looked at.
+    """
     judge, known = Judge(state), Known()
     for record in earlier:
         judge.recall(record)
     for records in polls:
         if not records:
             continue
-        for polled in decoded_steps(records, Offset(records[-1].offset + 1), caught_up=False, known=known):
+        end = Offset(records[-1].offset + 1)
+        for polled in decoded_steps(records, end, caught_up=False, known=known, condemned=condemned):
             arrivals, fates = Arrivals(polled), []
             for position, decoded in enumerate(polled.records):
                 fate = judge.judge(decoded)

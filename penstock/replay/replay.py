@@ -15,6 +15,7 @@ from common.catalog.manifest.swap import Swap
 from common.catalog.partition_key import PartitionKey
 from common.store.objects import ObjectStore
 from common.values.errors import PenstockError, Unavailable
+from penstock.dead_letters.letters import that_end_processes
 from penstock.replay.gathering import Gathered, Selection, gather
 from penstock.replay.holder import Holder, Refused
 from penstock.replay.judging import recalled
@@ -140,7 +141,8 @@ class Replay:
         """
         earlier = recalled(self._reader, self._state, self._asked)
         records = read(self._reader, self._asked, progress)
-        gathered = gather(self._state, earlier, records, self._selection, self._rows)
+        condemned = that_end_processes(self._state, self._store)
+        gathered = gather(self._state, earlier, records, self._selection, self._rows, condemned)
         keys = sorted({*self._rows, *self._partitions_with_files()})
         self.report.gathered(gathered, sum(map(self._rows.rows, self._rows)))
         self._repair = Repair(

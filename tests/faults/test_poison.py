@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,13 @@ def write(cluster: ProcessCluster, lines: str) -> None:
     connection.request("POST", "/api/v2/write?bucket=b", lines.encode())
     assert connection.getresponse().status == 204
     connection.close()
+
+
+def killable(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """A command of the same build: one that looked at the record would be killed."""
+    command = [sys.executable, "-m", "tests.support.killable", *arguments]
+    environment = {**os.environ, "KILL_TABLE": "poison", "KILL_ARM": "/nonexistent"}
+    return subprocess.run(command, capture_output=True, timeout=60, check=False, env=environment)
 
 
 def test_a_record_that_kills_three_times_is_put_aside(tmp_path: Path) -> None:
@@ -47,6 +55,8 @@ def test_a_record_that_kills_three_times_is_put_aside(tmp_path: Path) -> None:
         write(cluster, "m,host=a v=4 1700000000000000004")
         assert query("SELECT v FROM m", "b", store, 1, timeout_s=30).num_rows == 3
         cluster.stop()
+    tried = killable("dead-letter", "redrive", "--data", str(cluster.data))
+    assert (tried.returncode, b"ended by signal 9" in tried.stdout) == (1, True), tried.stderr
     fsck = [sys.executable, "-m", "penstock", "fsck", "--data", str(cluster.data), "--deep"]
     done = subprocess.run(fsck, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout

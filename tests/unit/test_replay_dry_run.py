@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from common.catalog.manifest import manifest
 from common.catalog.partition_key import PartitionKey
+from common.catalog.paths import dead_letter
 from common.entry import Entry
 from common.store.objects import run
 from common.values.ids import Offset, SequencerId
 from common.values.schema import DAY_NS
 from ingester.following.decode import Decoded
+from ingester.following.trial import ENDED
 from penstock.cli import cli
+from penstock.dead_letters import letters
 from penstock.replay.dry_run import ReplayReport, dry_run
 from tests.support.ingester_rig import IngesterRig
 from tests.support.records import DAY0_NS, NAMESPACE, row
@@ -197,6 +200,19 @@ def test_nothing_is_changed() -> None:
     assert reader.offsets(SEQUENCER) == offsets
     cursor = reader.cursor(SEQUENCER)
     assert [each.record for each in cursor.poll(100, 10**9, 1.0).records] == [each.record.record for each in rig.log]
+
+
+def test_a_record_that_ended_processes_is_not_looked_at() -> None:
+    """Its dead letter says so: it counts as dead, whatever is in it."""
+    rig = a_rig()
+    note = json.dumps({"reason": f"{ENDED} was ended by signal 11"}).encode()
+    for kind, data in (("bin", rig.log[0].record.data), ("json", note)):
+        rig.store.put(dead_letter(SEQUENCER, Offset(0), kind), data)
+    report = report_of(rig, buffer_of(rig).open_reader())
+    assert (report.records_dead, report.rows_dead, report.rows_persisted) == (2, 1, 0)
+    (letter,) = letters.read_all(run(manifest.load(SEQUENCER), rig.store), rig.store)
+    assert (letter.ends_processes, letter.record) == (True, None)
+    assert letter.as_tried().rows == 3
 
 
 def test_it_stops_at_the_given_offset() -> None:
