@@ -27,7 +27,7 @@ COMMANDS = {
     "dead-letter": "Look at records that could not be applied, and deal with them.",
     "fsck": "Check that the store holds what the manifests say: files, rows, accounts.",
     "gc": "Remove data files that no manifest names, or list them.",
-    "log": "Look at the files of a file write buffer: inspect, verify, dump, size; restart a lost log.",
+    "log": "Look at the files of a file write buffer: inspect, verify, dump, size; salvage a damaged log.",
     "buffer": "Look at any write buffer, and copy records from one to another.",
     "load": "Send generated server metrics: rate, series and workers as asked.",
     "demo": "Write, query, crash and recover on a scratch cluster, and check each step.",

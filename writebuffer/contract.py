@@ -6,7 +6,8 @@ through a Reader, never both by one object; a Backend (connect.py gives one for 
 Rules (the conformance suite proves them on every backend):
 - Offsets strictly increase within a sequencer and are never reused, also not after trimming everything or a restart.
   Where the backend declares Dense none is left out, and a hole is DataCorrupt; else there may be gaps, which a cursor
-  passes: an offset that never held a record is not trimmed.
+  passes: an offset that never held a record is not trimmed. Of a Salvageable stream cursors also pass what was given
+  up as lost, and only that.
 - A future of `append` resolves only once the record is durable by the backend's stated rule (`Durable.durability`).
   Of the appends of one writer to one sequencer, those that succeed keep their order, and their futures resolve in it.
   A failure says `written: no | unknown`.
@@ -72,6 +73,13 @@ class Offsets:
     one past the newest record that was removed, 0 where none was, and not the oldest record's: else a cursor in a gap
     would get OffsetTrimmed although no record that it needs was removed.
     """
+
+    first_offset: Offset
+    next_offset: Offset
+
+
+class Stretch(NamedTuple):
+    """The offsets from first_offset up to and without next_offset."""
 
     first_offset: Offset
     next_offset: Offset
@@ -188,7 +196,7 @@ class Dense(Protocol):
     """Of a backend whose offsets are dense: each record's is one above that of the record before it.
 
     Declared in `powers`, and nothing that an object offers: it says what a hole is. A record that is missing between
-    first and next offset is DataCorrupt, raised before anything after it is returned.
+    first and next offset is DataCorrupt, raised before anything after it is returned; but see Salvageable.
     """
 
 
@@ -226,6 +234,15 @@ class Measurable(Protocol):
     """A reader that can say how large a sequencer is."""
 
     def size(self, sequencer: SequencerId) -> Size: ...
+
+
+@runtime_checkable
+class Salvageable(Protocol):
+    """A reader of streams that a person may have salvaged: made whole again without the records that were lost."""
+
+    def lost(self, sequencer: SequencerId) -> Sequence[Stretch]:
+        """The offsets that were given up, in order, as far as they were not trimmed. Cursors pass them."""
+        ...
 
 
 @runtime_checkable

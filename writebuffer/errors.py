@@ -62,9 +62,19 @@ class OffsetTrimmed(InvalidRequest):
         )
 
 
+class RecordsLost(InvalidRequest):
+    """Offsets that somebody needs are among those that a salvage of the buffer gave up."""
+
+
+SALVAGE = (
+    "`penstock log salvage DATA` shows what is left of a damaged or lost log, and goes on with that "
+    "(docs/operations.md, A damaged or lost log; also for Redis and Kafka)"
+)
+"""What to do where no copy brings the records back: the end of messages."""
+
 HOW_TO_MAKE = (
     "for a new cluster `penstock up` or a router makes it, in Python `connect(url).create(sequencers)`; if it was "
-    'there before, see "A damaged or lost log" in docs/operations.md'
+    f"there before, bring it back. Else {SALVAGE}"
 )
 """What to do about a buffer that does not exist: the end of every backend's message."""
 

@@ -28,6 +28,7 @@ from writebuffer.contract import (
     Measurable,
     Offsets,
     Reader,
+    Salvageable,
     SeekableByTime,
     Trimmable,
     Writer,
@@ -66,6 +67,7 @@ _POWERS: dict[type, str] = {
     Durable: "durability",
     Trimmable: "trim",
     Measurable: "size",
+    Salvageable: "lost",
     SeekableByTime: "seek_to_time",
 }
 """Each optional power and its one method."""

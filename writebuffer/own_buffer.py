@@ -15,7 +15,7 @@ from common.store.objects import ObjectStore, run
 from common.values.errors import Forked, Unavailable
 from common.values.ids import SequencerId
 from writebuffer.contract import Backend, Reader, Writer
-from writebuffer.errors import BufferNotFound
+from writebuffer.errors import SALVAGE, BufferNotFound
 from writebuffer.same_stream import difference, find_stream
 
 _PARALLEL = 16
@@ -90,10 +90,7 @@ def _existing(backend: Backend, followed: Mapping[SequencerId, Head]) -> Reader:
         ) from error
 
 
-_REMEDY = (
-    'Bring the right one back; if it is lost, see "A damaged or lost log" in docs/operations.md. Nothing is written '
-    "until then"
-)
+_REMEDY = f"Bring the right one back. If it is lost: {SALVAGE}. Nothing is written until then"
 
 
 def _another(url: str, sequencer: SequencerId, different: str) -> Forked:

@@ -1,11 +1,12 @@
 """Whether a stream is still the one that was followed: asked before it is written to or read, and when it is back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.catalog.manifest.change import StreamMark
 from common.values.errors import InvalidRequest
 from common.values.ids import Offset, SequencerId
-from writebuffer.contract import Offsets, Reader
+from writebuffer.contract import Offsets, Reader, Salvageable, Stretch
 
 READ_TIMEOUT_S = 0.5
 
@@ -15,12 +16,13 @@ class FoundStream:
     """What the buffer says of a stream now.
 
     last_checksum: of the record that is remembered as the last one read; None where the buffer no longer has it, or
-    none is remembered.
+    none is remembered. lost: offsets that a salvage of the buffer gave up; cursors pass them.
     """
 
     identity: str
     offsets: Offsets
     last_checksum: int | None
+    lost: Sequence[Stretch] = ()
 
 
 def difference(followed: StreamMark, next_offset: Offset, found: FoundStream) -> str | None:
@@ -46,7 +48,8 @@ def find_stream(reader: Reader, sequencer: SequencerId, followed: StreamMark, ne
     _wait_for_proof(reader, sequencer, next_offset)
     offsets = reader.offsets(sequencer)
     checksum = _checksum_at(reader, sequencer, followed.last_offset, offsets)
-    return FoundStream(reader.identity(sequencer), offsets, checksum)
+    lost = reader.lost(sequencer) if isinstance(reader, Salvageable) else ()
+    return FoundStream(reader.identity(sequencer), offsets, checksum, lost)
 
 
 def _wait_for_proof(reader: Reader, sequencer: SequencerId, offset: Offset) -> None:

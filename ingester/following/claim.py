@@ -19,7 +19,7 @@ from common.values.ids import Offset, SequencerId
 from ingester.following.recovery import claim_change, start
 from writebuffer.connect import connect
 from writebuffer.contract import Reader
-from writebuffer.errors import OffsetTrimmed
+from writebuffer.errors import OffsetTrimmed, RecordsLost
 from writebuffer.own_buffer import followed_streams, make_or_compare
 from writebuffer.same_stream import find_stream
 
@@ -44,7 +44,7 @@ def claim_sequencer(
 ) -> Claimed | None:
     """Claim, trying for ever while the buffer or the store is away; None when `stopped` was set meanwhile.
 
-    Raises Forked, OffsetTrimmed (nothing was claimed), DataCorrupt, Misconfigured.
+    Raises Forked, OffsetTrimmed, RecordsLost (nothing was claimed), DataCorrupt, Misconfigured.
     """
 
     def attempt() -> Claimed:
@@ -87,14 +87,14 @@ def claim_steps(
 ) -> Steps[Claimed]:
     """Claim the next epoch. Where another process puts a record in between, it is read and all is decided again.
 
-    Raises Forked, OffsetTrimmed (nothing was claimed), DataCorrupt, Unavailable (try again).
+    Raises Forked, OffsetTrimmed, RecordsLost (nothing was claimed), DataCorrupt, Unavailable (try again).
     """
     while True:
         state = yield from manifest.load(sequencer, on_damaged=on_damaged)
         stream = find_stream(reader, sequencer, state.as_of.stream, state.replay_offset)
         try:
             begin = start(state, stream, accept_loss)
-        except (Forked, OffsetTrimmed):
+        except (Forked, OffsetTrimmed, RecordsLost):
             if (yield from find_head(sequencer, state.number)) > state.number:
                 continue  # its holder committed, and the buffer was trimmed up to there, after the manifest was read
             raise

@@ -1,7 +1,8 @@
 """`penstock log`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from common.values.errors import InvalidRequest
 from common.values.shown import counted
 from penstock.terminal import exit_codes
 from penstock.terminal.offsets import check_within
-from penstock.terminal.options import SectionedCommand, settings
+from penstock.terminal.options import SectionedCommand, json_option, sequencer_option, settings
 
 if TYPE_CHECKING:
     from writebuffer.contract import Cursor
@@ -33,9 +34,9 @@ class _Open:
 
 @click.group()
 def command() -> None:
-    """Look at the files of a file write buffer; restart a log that is lost.
+    """Look at the files of a file write buffer; salvage a log that is damaged.
 
-    Each command but `restart` works beside a running cluster or without one, and neither locks nor changes anything.
+    Each command but `salvage` works beside a running cluster or without one, and neither locks nor changes anything.
     FOLDER is the write buffer's (the one with buffer.json), a data folder whose log/ it is, or its file:// URL.
     """
 
@@ -190,28 +191,51 @@ def size(folder: str, sequencer: int | None, as_json: bool) -> None:
         click.echo(log_text.sizes_text(sizes))
 
 
-@command.command("restart", cls=SectionedCommand)
-@click.option("--sequencer", type=click.IntRange(min=0), required=True, metavar="N", help="The sequencer.")
-@click.option("--accept-loss", is_flag=True, help="Accept that rows which only this log has are lost. Required.")
-@settings(ClusterConfig, without=("sequencers",))
-def restart(cluster: ClusterConfig, sequencer: int, accept_loss: bool) -> None:
-    """Begin a lost or damaged log again, empty.
+@command.command("salvage", cls=SectionedCommand)
+@click.argument("folder", metavar="FOLDER")
+@sequencer_option
+@click.option("--accept-loss", is_flag=True, help="Do it: rows that only the unreadable records had are lost.")
+@json_option
+@settings(ClusterConfig, without=("data", "sequencers"))
+def salvage(cluster: ClusterConfig, *, folder: str, sequencer: int | None, accept_loss: bool, as_json: bool) -> None:
+    """Make a damaged or lost log whole, with all that can be read.
 
-    For a log that cannot be brought back. The cluster must be stopped. The log begins above every offset that the old
-    one gave, under the same identity, so that the store and the other sequencers continue; the old files are kept
-    beside it. What was not persisted is lost: the next start needs --accept-loss, and the gap is recorded.
+    Shows for each sequencer which offsets can be read, which are lost, and what of those is persisted already; nothing
+    is changed, and the exit code is 5 when there is something to salvage.
+
+    With --accept-loss, and the cluster stopped, it makes a log that keeps what can be read and is not persisted, each
+    record at its offset, and goes on above every offset that was used, under the same identity. The old files are kept
+    beside it. If something is lost, the next start needs --accept-loss, and the gap is recorded.
+
+    FOLDER is the cluster's data folder, or the log's own in it.
     """
     from common.values.clock import SystemClock
-    from penstock.buffers.lost_log import begin_again
+    from penstock.buffers import salvage as salvaging
     from penstock.cluster.data_folder import held
 
-    if not accept_loss:
-        raise InvalidRequest(
-            "rows that are in this log alone would be lost. First try to bring the log back (docs/operations.md, A "
-            "damaged or lost log); if that is not possible, add --accept-loss"
-        )
-    with held(cluster.data_folder, SystemClock().now_ns()):
-        click.echo(begin_again(cluster, sequencer))
+    cluster = _in_folder(cluster, folder)
+    found = []
+    with held(cluster.data_folder, SystemClock().now_ns()) if accept_loss else nullcontext():
+        for one in salvaging.look(cluster, sequencer, salvage=accept_loss):
+            found.append(one)
+            if not as_json:
+                click.echo(salvaging.text(one))
+    if as_json:
+        _print_json([one.to_json() for one in found])
+    elif accept_loss:
+        click.echo(salvaging.next_step(found))
+    if not accept_loss and not all(one.remains.is_whole for one in found):
+        raise SystemExit(exit_codes.CORRUPT)
+
+
+def _in_folder(cluster: ClusterConfig, folder: str) -> ClusterConfig:
+    """With the data folder that FOLDER names, by itself or by the log's folder in it."""
+    from common.values.urls import local_folder
+
+    path = Path(local_folder(folder) or folder if "://" in folder else folder).absolute()
+    if (path / "buffer.json").exists():
+        return replace(cluster, data=str(path.parent), write_buffer=cluster.write_buffer or f"file://{path}")
+    return replace(cluster, data=str(path))
 
 
 @contextmanager

@@ -273,9 +273,10 @@ def _check_selection(store: "ObjectStore", sequencer: SequencerId, asked: _Asked
 
 
 def _range(reader: "Reader", sequencer: SequencerId, asked: _Asked) -> "Range":
-    """Raises OffsetTrimmed and InvalidRequest for an offset that is not there."""
+    """Raises OffsetTrimmed, RecordsLost and InvalidRequest for an offset that is not there."""
     from penstock.replay.reading import Range, offset_at
-    from writebuffer.errors import OffsetTrimmed
+    from writebuffer.contract import Salvageable
+    from writebuffer.errors import OffsetTrimmed, RecordsLost
 
     there = reader.offsets(sequencer)
     next_offset = there.next_offset
@@ -291,4 +292,13 @@ def _range(reader: "Reader", sequencer: SequencerId, asked: _Asked) -> "Range":
         end = min(end, offset_at(reader, sequencer, asked.to_time_ns))
     elif asked.to_offset is not None:
         end = Offset(min(end, asked.to_offset))
-    return Range(sequencer, first, max(first, end))
+    found = Range(sequencer, first, max(first, end))
+    for lost in reader.lost(sequencer) if isinstance(reader, Salvageable) else ():
+        if found.first < lost.next_offset and lost.first_offset < found.end:
+            raise RecordsLost(
+                f"sequencer {sequencer}: offsets {lost.first_offset} to {lost.next_offset - 1} were lost, and "
+                "given up by a salvage of the log; what is stored of them cannot be made again. Replay what comes "
+                f"before (--to-offset {lost.first_offset}) or after them (--from-offset {lost.next_offset})",
+                sequencer=sequencer,
+            )
+    return found

@@ -16,7 +16,7 @@ MEANINGS = {
     USAGE: "the call or a setting is wrong: fix it, then try again",
     UNAVAILABLE: "something cannot be reached: try again later",
     FENCED: "a newer process has the sequencer, or the write buffer is not the one that was followed",
-    CORRUPT: "stored bytes are not what was written: a person has to look at them",
+    CORRUPT: "stored bytes are not what was written: see `penstock log salvage` and `penstock fsck`",
     INTERRUPTED: "stopped by Ctrl-C",
 }
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items())

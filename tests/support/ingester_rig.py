@@ -105,7 +105,7 @@ class IngesterRig:
         state = run(manifest.load(self._sequencer_id), self.store)
         found = self.stream.found(state.as_of.stream.last_offset)
         begin = start(state, found, accept_loss)
-        if begin.gap:
+        if begin.gaps:
             self.stream.lose(begin.gap.next_offset, state)
             self.checks_rows_taken = False
         change = claim_change(state, begin, found, self._instance)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,14 @@ class ProcessCluster:
     """Router and ingesters as child processes; `router` and `ingester-N` are their names."""
 
     def __init__(
-        self, folder: Path, sequencers: int = 4, settings: dict[str, str] | None = None, write_buffer: str = ""
+        self,
+        folder: Path,
+        sequencers: int = 4,
+        settings: dict[str, str] | None = None,
+        write_buffer: str = "",
+        retention: Mapping[str, str] = TRIMMING,
     ) -> None:
-        """settings: of the ingesters. write_buffer: URL; by default the log in the data folder."""
+        """settings: of the ingesters. write_buffer: URL; by default the log in the data folder. retention: of both."""
         self.data = folder / "data"
         self.sequencers = sequencers
         self.names = ["router", *(f"ingester-{n}" for n in range(sequencers))]
@@ -45,6 +50,7 @@ class ProcessCluster:
         self._folder = folder
         self._settings = settings or BUSY
         self._write_buffer = write_buffer
+        self._retention = retention
         ports = free_ports(1 + 2 * sequencers)
         self.port = ports[0]
         self._http = dict(zip(self.names, [ports[0], *ports[1 : 1 + sequencers]], strict=True))
@@ -156,7 +162,7 @@ class ProcessCluster:
         kind, _, number = name.partition("-")
         arguments = ["--data", str(self.data), "--sequencers", str(self.sequencers)]
         arguments += ["--write-buffer", self._write_buffer] if self._write_buffer else []
-        arguments += _flags(TRIMMING)
+        arguments += _flags(self._retention)
         if kind == "router":
             arguments += ["--port", str(self.port)]
         else:
@@ -185,5 +191,5 @@ class ProcessCluster:
         return self._folder / f"arm-{name}"
 
 
-def _flags(settings: dict[str, str]) -> list[str]:
+def _flags(settings: Mapping[str, str]) -> list[str]:
     return [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]

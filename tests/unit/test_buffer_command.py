@@ -169,7 +169,9 @@ def test_info_shows_offsets_size_and_identity(tmp_path: Path) -> None:
     url = file_buffer(tmp_path / "a", 3, 0)
     text = run("info", url)
     assert text.exit_code == 0, text.output
-    assert text.output.startswith(f"{url}\npowers: Dense, Durable, Measurable, SeekableByTime, Trimmable\n")
+    assert text.output.startswith(
+        f"{url}\npowers: Dense, Durable, Measurable, Salvageable, SeekableByTime, Trimmable\n"
+    )
     found = json.loads(run("info", url, "--json").stdout)
     reader = connect(url).open_reader()
     assert [(one["first"], one["next"], one["identity"]) for one in found["sequencers"]] == [

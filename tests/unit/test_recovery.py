@@ -1,5 +1,6 @@
 """Where an ingester starts to read: every branch, and what the claim's record says."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,8 @@ from common.values.errors import Forked
 from common.values.ids import Epoch, ManifestNumber, Offset, SequencerId
 from ingester.following.recovery import Start, claim_change, start
 from tests.unit.test_producers import table
-from writebuffer.contract import Offsets
-from writebuffer.errors import OffsetTrimmed
+from writebuffer.contract import Offsets, Stretch
+from writebuffer.errors import OffsetTrimmed, RecordsLost
 from writebuffer.same_stream import FoundStream
 
 EMPTY = ManifestState(SequencerId(3))
@@ -29,8 +30,19 @@ KNOWN = replace(
 )
 
 
-def stream(first: int, next_offset: int, identity: str = "one", checksum: int | None = 1234) -> FoundStream:
-    return FoundStream(identity, Offsets(Offset(first), Offset(next_offset)), checksum)
+def stream(
+    first: int,
+    next_offset: int,
+    identity: str = "one",
+    checksum: int | None = 1234,
+    lost: Sequence[tuple[int, int]] = (),
+) -> FoundStream:
+    stretches = [Stretch(Offset(begin), Offset(end)) for begin, end in lost]
+    return FoundStream(identity, Offsets(Offset(first), Offset(next_offset)), checksum, stretches)
+
+
+def gap(first: int, next_offset: int) -> Gap:
+    return Gap(Offset(first), Offset(next_offset))
 
 
 @pytest.mark.parametrize("first", [0, 42])
@@ -67,11 +79,39 @@ def test_a_loss_that_was_accepted_is_on_record() -> None:
     """It goes on from the first offset there is, with the gap in the manifest."""
     found = stream(130, 200, checksum=None)
     begin = start(KNOWN, found, accept_loss=True)
-    assert begin == Start(Offset(130), Gap(Offset(100), Offset(130)))
+    assert begin == Start(Offset(130), (Gap(Offset(100), Offset(130)),))
     change = claim_change(KNOWN, begin, found, Instance("me"))
     assert (change.as_of.replay_offset, change.gaps) == (130, (Gap(Offset(100), Offset(130)),))
     assert change.as_of.stream == StreamMark("one")
     assert change.as_of.rows_taken is None, "the rows of the gap are not known"
+
+
+@pytest.mark.parametrize(
+    ("first", "lost", "begins", "gaps"),
+    [
+        (90, [(100, 103)], 100, [gap(100, 103)]),
+        (90, [(98, 103), (110, 112)], 100, [gap(100, 103), gap(110, 112)]),
+        (105, [(110, 112)], 105, [gap(100, 105), gap(110, 112)]),
+        (90, [(91, 100)], 100, []),
+    ],
+    ids=["at the replay offset", "around it, and above", "and trimmed", "below it"],
+)
+def test_what_a_salvage_gave_up_is_accepted_like_what_was_trimmed(
+    first: int, lost: Sequence[tuple[int, int]], begins: int, gaps: Sequence[Gap]
+) -> None:
+    """Each stretch that was not persisted is a gap, and recorded once: the next start needs no flag."""
+    found = stream(first, 200, checksum=None, lost=lost)
+    if gaps:
+        with pytest.raises((RecordsLost, OffsetTrimmed), match="--accept-loss") as raised:
+            start(KNOWN, found, accept_loss=False)
+        if lost[-1][1] > 103:
+            assert f"offsets {lost[-1][0]} to {lost[-1][1] - 1}" in str(raised.value)
+    begin = start(KNOWN, found, accept_loss=True)
+    assert begin == Start(Offset(begins), tuple(gaps))
+    change = claim_change(KNOWN, begin, found, Instance("me"))
+    assert (change.as_of.rows_taken is None) == bool(gaps)
+    claimed = KNOWN.after(change, Epoch(3))
+    assert start(claimed, found, accept_loss=False) == Start(Offset(begins))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ from writebuffer.conformance import NOT_RUN
 from writebuffer.conformance.buffer import ONE, Buffer
 from writebuffer.conformance.needs import needs
 from writebuffer.conformance.samples import records
-from writebuffer.contract import Dense, Durable, Measurable, SeekableByTime, Trimmable
+from writebuffer.contract import Dense, Durable, Measurable, Salvageable, SeekableByTime, Trimmable
 from writebuffer.proving import Breakable, HoldsBack
 
 POWERS: dict[type, str] = {
     Durable: "writer",
     Trimmable: "writer or reader",
     Measurable: "reader",
+    Salvageable: "reader",
     SeekableByTime: "cursor",
     HoldsBack: "backend",
     Breakable: "backend",

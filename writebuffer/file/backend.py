@@ -20,9 +20,9 @@ from common.store.disk import Disk, DiskLock, LocalDisk, Locked
 from common.store.disk_errors import NO_FOLDER_TO_BE, is_setting, no_folder_to_be, plain
 from common.values.clock import Clock, SystemClock
 from common.values.errors import Forked, Misconfigured, Unavailable
-from common.values.ids import Offset, SequencerId
+from common.values.ids import SequencerId
 from writebuffer.checks import check_count, check_found_count
-from writebuffer.contract import Dense, Durable, Measurable, SeekableByTime, Trimmable
+from writebuffer.contract import Dense, Durable, Measurable, Salvageable, SeekableByTime, Trimmable
 from writebuffer.errors import HeldByAnother
 from writebuffer.file.buffer_json import NAME, BufferJson, load_buffer_json
 from writebuffer.file.committer import Committer
@@ -30,7 +30,7 @@ from writebuffer.file.format import Place
 from writebuffer.file.log import LogWriter
 from writebuffer.file.own_log import OpenedBuffer, OwnLog
 from writebuffer.file.reader import FileReader
-from writebuffer.file.restart import Restarted, restart
+from writebuffer.file.salvage import Known, Remains, Salvaged, examine, salvage
 from writebuffer.file.writer import FileWriter
 from writebuffer.waiting import CLOSE_S
 
@@ -40,7 +40,7 @@ SEGMENT_BYTES = 64 * 2**20
 class FileBackend:
     """Implements Provable. Only one writer at a time, from any process of this machine; any number of readers."""
 
-    powers: frozenset[type] = frozenset({Dense, Durable, Trimmable, Measurable, SeekableByTime})
+    powers: frozenset[type] = frozenset({Dense, Durable, Trimmable, Measurable, Salvageable, SeekableByTime})
 
     def __init__(
         self,
@@ -103,28 +103,41 @@ class FileBackend:
             opened.pop_all()
         return writer
 
-    def restart(self, sequencer: SequencerId, identities: Sequence[str], at_least: Offset) -> Restarted:
-        """Begin a sequencer's log again, empty (restart.py), at `at_least` or above.
+    def examine(self, sequencer: SequencerId, identities: Sequence[str], known: Known) -> Remains:
+        """What is left of a sequencer's log (salvage.py). Nothing is changed.
 
-        identities: of each sequencer's stream, "" where none is known; a lost buffer.json is made again with them.
-        Raises HeldByAnother while a writer is open, Forked where the buffer is not of these identities, Unavailable.
+        identities: of each sequencer's stream, "" where none is known. Raises Forked where the buffer is not of these
+        identities, Unavailable.
+        """
+        with self._translated():
+            exists = self._disk.stat(self._path()) is not None
+            return examine(
+                self._own_place(self._load() if exists else _named(identities), sequencer, identities), known
+            )
+
+    def salvage(self, sequencer: SequencerId, identities: Sequence[str], known: Known) -> Salvaged:
+        """Make a damaged or lost log whole again; a lost buffer.json is made again with `identities`, too.
+
+        Raises HeldByAnother while a writer is open, and what `examine` raises.
         """
         with self._translated(), ExitStack() as held:
             if not self._disk.stat(self._path()):
-                logs = tuple(bytes.fromhex(known) if known else uuid.uuid4().bytes for known in identities)
-                self._put_if_absent(BufferJson(len(logs), uuid.uuid4(), logs).encode())
-            buffer = self._load()
-            check_found_count(self.url, buffer.sequencers, len(identities), "a folder")
-            place = self._places(buffer)[sequencer]
-            if place.log_id.hex() != identities[sequencer]:
-                raise Forked(
-                    f"{self._path()} is of another buffer: sequencer {sequencer} has identity {place.log_id.hex()}, "
-                    f"the store's manifests followed {identities[sequencer]}. Move it away first",
-                    sequencer=sequencer,
-                )
+                self._put_if_absent(_named(identities).encode())
+            place = self._own_place(self._load(), sequencer, identities)
             if self._disk.stat(place.folder):
                 held.callback(self._lock(place).close)
-            return restart(place, at_least, self._clock)
+            return salvage(place, known, self._segment_bytes, self._clock)
+
+    def _own_place(self, buffer: BufferJson, sequencer: SequencerId, identities: Sequence[str]) -> Place:
+        check_found_count(self.url, buffer.sequencers, len(identities), "a folder")
+        place = self._places(buffer)[sequencer]
+        if place.log_id.hex() != identities[sequencer]:
+            raise Forked(
+                f"{self._path()} is of another buffer: sequencer {sequencer} has identity {place.log_id.hex()}, "
+                f"the store's manifests followed {identities[sequencer]}. Move it away first",
+                sequencer=sequencer,
+            )
+        return place
 
     def open_reader(self) -> FileReader:
         with self._translated():
@@ -193,6 +206,11 @@ class FileBackend:
             if is_setting(error):
                 raise Misconfigured(message) from error
             raise Unavailable(message, written="unknown") from error
+
+
+def _named(identities: Sequence[str]) -> BufferJson:
+    logs = tuple(bytes.fromhex(known) if known else uuid.uuid4().bytes for known in identities)
+    return BufferJson(len(logs), uuid.uuid4(), logs)
 
 
 def _utc(now_ns: int) -> str:

@@ -23,7 +23,10 @@ _FEW = 8
 
 @dataclass(slots=True)
 class LoadedBatch:
-    """Record i is at bytes bounds[i]..bounds[i + 1] of `block`; its header block ends at ends[i]."""
+    """Record i is at bytes bounds[i]..bounds[i + 1] of `block`; its header block ends at ends[i].
+
+    Without bounds its offsets are those of records that are lost.
+    """
 
     base_offset: Offset
     end_offset: Offset
@@ -35,6 +38,8 @@ class LoadedBatch:
     @classmethod
     def of(cls, header: BatchHeader, body: Stored) -> "LoadedBatch | None":
         """None when the lengths do not fill the body."""
+        if header.is_lost:
+            return cls(header.base_offset, header.end_offset, b"", [], None)
         if header.count <= _FEW:
             lengths = struct.unpack_from(f"<{header.count}I", body.block, body.start)
             bounds = list(accumulate(lengths, initial=body.start + 4 * header.count))
@@ -51,6 +56,10 @@ class LoadedBatch:
         ends = header_ends(body.block, bounds)
         kept = None if ends is None else ends.tolist()
         return cls(header.base_offset, header.end_offset, body.block, bounds.tolist(), kept)
+
+    @property
+    def is_lost(self) -> bool:
+        return not self.bounds
 
     def fitting(self, offset: Offset, max_records: int, max_bytes: int) -> int:
         """How many of the records from `offset` on are within both limits."""

@@ -2,7 +2,8 @@
 
 It never returns what lies above the horizon, and never skips: what was trimmed raises OffsetTrimmed, what is bad below
 the horizon raises DataCorrupt, what does not follow what was read raises Forked (history.py), and the cursor stays
-where it was.
+where it was. It passes the offsets that a salvage gave up as lost: FileReader.lost names them, and whoever follows a
+stream asks there before it starts.
 """
 
 import threading
@@ -15,7 +16,7 @@ from common.values.errors import DataCorrupt, PenstockError, Unavailable
 from common.values.ids import Offset
 from writebuffer.checks import check_limits
 from writebuffer.contract import Batch, SequencedRecord
-from writebuffer.errors import Closed, OffsetInFuture, OffsetTrimmed
+from writebuffer.errors import SALVAGE, Closed, OffsetInFuture, OffsetTrimmed
 from writebuffer.file.batch import LoadedBatch
 from writebuffer.file.format import NO_EPOCH, Horizon, Place, SegmentHeader
 from writebuffer.file.history import History
@@ -132,6 +133,11 @@ class FileCursor:
             loaded = self._loaded
             if loaded is None or not loaded.base_offset <= offset < loaded.end_offset:
                 loaded = self._loaded = self._load(offset, horizon)
+            if loaded.is_lost:
+                if offset > self._offset:
+                    return
+                offset = self._offset = min(loaded.end_offset, horizon.durable_end)
+                continue
             end = min(loaded.end_offset, horizon.durable_end)
             count = min(end - offset, loaded.fitting(offset, room, room_bytes))
             if count < 1 and offset > self._offset:
@@ -139,7 +145,11 @@ class FileCursor:
             try:
                 records = loaded.records(offset, max(1, count))
             except DataCorrupt as error:
-                raise DataCorrupt(f"{self._place}: {error}", sequencer=self._place.sequencer, offset=offset) from None
+                raise DataCorrupt(
+                    f"{self._place}: {error}. Restore the log from a copy; without one: {SALVAGE}",
+                    sequencer=self._place.sequencer,
+                    offset=offset,
+                ) from None
             yield records
             room -= len(records)
             room_bytes -= loaded.bytes(offset, len(records))
@@ -168,7 +178,7 @@ class FileCursor:
             walk = self._history.walk_at(offset, horizon)
             header = walk.peek()
             assert header is not None
-            if header.greatest_time_ns >= time_ns:
+            if header.greatest_time_ns >= time_ns and not header.is_lost:
                 found = self._load(offset, horizon).first_at(time_ns)
                 if found is not None:
                     return found

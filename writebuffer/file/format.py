@@ -26,17 +26,21 @@ BODY_BYTES_MAX = 16 * 2**20
 """What a reader believes of a batch's body, lengths included: twice what the writer puts into a group."""
 NO_EPOCH = Epoch(0)
 """Below every writer's; means a writer that is not known."""
+NO_TIME_NS = -(2**63)
+"""Of what has no append time: below every time."""
+BATCH_MAGIC = b"PTCH"
+"""How every batch header begins."""
 UNFINISHED = ".part"
 """Ends the name of a segment that counts only once it was renamed."""
 
 _VERSION = 1
 _CRC32_XXH3 = 1
 _DATA = 1
+_LOST = 2
 _SEGMENT = struct.Struct("<8sBBHI16sQQQQ")
 _SEGMENT_MAGIC = b"PENSLOG\0"
 _SEGMENT_CRC_AT = 12
-_BATCH = struct.Struct("<IIQQQQIIqIB3x")
-_BATCH_MAGIC = 0x48435450
+_BATCH = struct.Struct("<4sIQQQQIIqIB3x")
 _BATCH_CRC_AT = 4
 _HORIZON = struct.Struct("<8s16sQQQQQQ")
 _HORIZON_MAGIC = b"PENSHOR\0"
@@ -121,7 +125,10 @@ class SegmentHeader:
 
 @dataclass(frozen=True)
 class Body:
-    """What one batch holds: `count` lengths (u32), then as many records. Times are append times in ns."""
+    """What one batch holds: `count` lengths (u32), then as many records. Times are append times in ns.
+
+    Without any bytes it says that the records of `count` offsets are lost.
+    """
 
     data: bytes
     count: int
@@ -138,6 +145,10 @@ class Body:
         data = b"".join(parts)
         greatest = max(record.append_time_ns for record in records)
         return cls(data, len(records), xxhash.xxh3_64_intdigest(data), greatest)
+
+    @classmethod
+    def lost(cls, count: int) -> "Body":
+        return cls(b"", count, xxhash.xxh3_64_intdigest(b""), NO_TIME_NS)
 
     @classmethod
     def read(cls, header: "BatchHeader", data: bytes) -> "Body":
@@ -163,11 +174,12 @@ class BatchHeader:
     def parse(cls, raw: bytes, segment: SegmentHeader) -> "BatchHeader | None":
         """None for what is no batch header of `segment`, or one whose lengths cannot be."""
         magic, crc, base, epoch, link, body_sum, length, count, time_ns, lag, kind = _BATCH.unpack(raw)
-        if (magic, epoch, kind) != (_BATCH_MAGIC, segment.name.epoch, _DATA):
+        if (magic, epoch) != (BATCH_MAGIC, segment.name.epoch) or kind not in (_DATA, _LOST):
             return None
         if _crc(raw, _BATCH_CRC_AT, segment.crc) != crc:
             return None
-        if length > BODY_BYTES_MAX or not 0 < count * _U32.size <= length:
+        fits = length == 0 if kind == _LOST else count * _U32.size <= length
+        if not count or not fits or length > BODY_BYTES_MAX:
             return None
         return cls(raw, Offset(base), epoch, link, body_sum, length, count, time_ns, lag)
 
@@ -178,6 +190,11 @@ class BatchHeader:
     @property
     def end_offset(self) -> Offset:
         return Offset(self.base_offset + self.count)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it stands for offsets whose records are lost."""
+        return self.body_length == 0
 
     def holds_the_same(self, other: "BatchHeader") -> bool:
         """Whether both hold the same records at the same offsets. Written again, they have another epoch and link."""
@@ -192,8 +209,8 @@ class BatchHeader:
 def batch_header(segment: SegmentHeader, at: ChainEnd, body: Body, durable_lag: int) -> bytes:
     """The header of `body` as the batch at `at`; `at.link` is the link of the header before it, be it the segment's."""
     raw = _BATCH.pack(
-        *(_BATCH_MAGIC, 0, at.offset, segment.name.epoch, at.link, body.checksum),
-        *(len(body.data), body.count, body.greatest_time_ns, durable_lag, _DATA),
+        *(BATCH_MAGIC, 0, at.offset, segment.name.epoch, at.link, body.checksum),
+        *(len(body.data), body.count, body.greatest_time_ns, durable_lag, _DATA if body.data else _LOST),
     )
     return _sealed(raw, _BATCH_CRC_AT, segment.crc)[0]
 

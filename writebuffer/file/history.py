@@ -9,7 +9,7 @@ from contextlib import suppress
 from common.store.disk_errors import plain
 from common.values.errors import DataCorrupt, Forked, PenstockError, Unavailable
 from common.values.ids import Offset
-from writebuffer.errors import OffsetTrimmed
+from writebuffer.errors import SALVAGE, OffsetTrimmed
 from writebuffer.file.buffer_json import check_same_buffer
 from writebuffer.file.format import NO_EPOCH, BatchHeader, Horizon, Place
 from writebuffer.file.index import check_follows, walk_near
@@ -142,7 +142,9 @@ class History:
                 at_byte=0,
                 offset=offset,
             )
-        return DataCorrupt(f"{what}, nor any other; restore the folder from a copy", sequencer=sequencer)
+        return DataCorrupt(
+            f"{what}, nor any other; restore the folder from a copy. Without one: {SALVAGE}", sequencer=sequencer
+        )
 
     def corrupt(self, walk: Walk, horizon: Horizon) -> PenstockError:
         """What it means that `walk` ends below the durable end."""
@@ -150,8 +152,7 @@ class History:
             f"{self._place}: offsets below {horizon.durable_end} were durable, but the log reads only up to "
             f"{walk.end.offset}: {walk.segment.name} at byte {walk.at_byte}: {walk.fault}"
             f"{named_far_ahead(self.segments, horizon.durable_end)}. Nothing was cut; "
-            'restore the segment from a copy of this very log; without one, see "A damaged or lost log" in '
-            "docs/operations.md",
+            f"restore the segment from a copy of this very log. Without one: {SALVAGE}",
             sequencer=self._place.sequencer,
             segment=str(walk.segment.name),
             at_byte=walk.at_byte,

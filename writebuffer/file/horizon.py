@@ -18,7 +18,8 @@ from writebuffer.file.format import HORIZON_BYTES, NO_EPOCH, Horizon, Place, Seg
 from writebuffer.file.segments import Segments
 from writebuffer.file.walk import prove
 
-_NAME = "horizon"
+HORIZON = "horizon"
+"""Its name."""
 _READS = 5
 """A read may meet a write half done; one that fails so often in a row is damage."""
 
@@ -30,7 +31,7 @@ class HorizonFile:
     """The writer's side."""
 
     def __init__(self, place: Place) -> None:
-        path = place.path(_NAME)
+        path = place.path(HORIZON)
         self._file: DiskFile = place.disk.open(path, write=True) if place.disk.stat(path) else place.disk.create(path)
 
     def publish(self, horizon: Horizon) -> None:
@@ -46,7 +47,7 @@ class HorizonFile:
 def read_horizon(place: Place) -> Horizon | None:
     """None when it is missing or damaged. Raises Forked when it is another log's."""
     try:
-        file = place.disk.open(place.path(_NAME))
+        file = place.disk.open(place.path(HORIZON))
     except FileNotFoundError:
         return None
     try:

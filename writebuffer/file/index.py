@@ -10,7 +10,6 @@ is found by its checksum. It names its segment by the link of the header, which 
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,7 +21,15 @@ import xxhash
 from common.values.clock import Clock
 from common.values.errors import DataCorrupt, Forked
 from common.values.ids import Offset
-from writebuffer.file.format import HEADER_BYTES, BatchHeader, Horizon, Place, SegmentHeader, SegmentName
+from writebuffer.file.format import (
+    HEADER_BYTES,
+    NO_TIME_NS,
+    BatchHeader,
+    Horizon,
+    Place,
+    SegmentHeader,
+    SegmentName,
+)
 from writebuffer.file.segments import Segments
 from writebuffer.file.walk import BatchBoundary, Walk
 
@@ -37,7 +44,6 @@ _HEAD = struct.Struct("<8sQII")
 _MAGIC = b"PENSIDX\0"
 _SUM = struct.Struct("<Q")
 _ENTRY = np.dtype([("offset", "<u8"), ("at_byte", "<u8"), ("link", "<u8"), ("time_ns", "<i8")])
-_NO_TIME_NS = -(2**63)
 
 
 class Entry(NamedTuple):
@@ -58,7 +64,7 @@ class IndexMaker:
 
     def __init__(self, segment: SegmentHeader) -> None:
         self._segment = segment
-        self._end = Entry(segment.base_offset, HEADER_BYTES, segment.link, _NO_TIME_NS)
+        self._end = Entry(segment.base_offset, HEADER_BYTES, segment.link, NO_TIME_NS)
         self._entries = [self._end]
 
     def passed(self, end: BatchBoundary, greatest_time_ns: int) -> None:
@@ -100,11 +106,6 @@ class SegmentIndex:
     def before_time(self, time_ns: int) -> Entry:
         """The last entry that has only batches older than `time_ns` before it."""
         return self._entry(bisect_left(self._table["time_ns"], time_ns) - 1)
-
-    def after(self, at_byte: int) -> Iterator[Entry]:
-        """The entries after `at_byte`."""
-        for number in range(bisect_right(self._table["at_byte"], at_byte), len(self._table)):
-            yield self._entry(number)
 
     def _entry(self, number: int) -> Entry:
         offset, at_byte, link, time_ns = self._table[max(0, number)].tolist()

@@ -9,7 +9,7 @@ from common.values.clock import Clock
 from common.values.errors import Unavailable
 from common.values.ids import SequencerId
 from writebuffer.checks import check_sequencer
-from writebuffer.contract import Offsets, Size
+from writebuffer.contract import Offsets, Size, Stretch
 from writebuffer.errors import Closed
 from writebuffer.file.buffer_json import check_same_buffer
 from writebuffer.file.cursor import FileCursor
@@ -17,10 +17,11 @@ from writebuffer.file.format import Place
 from writebuffer.file.horizon import current_horizon, read_horizon
 from writebuffer.file.index import index_name
 from writebuffer.file.segments import Segments
+from writebuffer.file.walk import lost_stretches
 
 
 class FileReader:
-    """Reads without a lock and without writing anything. Implements Reader and Measurable.
+    """Reads without a lock and without writing anything. Implements Reader, Measurable and Salvageable.
 
     Once the buffer was deleted, recreated or not, every call of it and of its cursors raises Forked.
     """
@@ -70,6 +71,14 @@ class FileReader:
                 data_bytes += horizon.segment_end if name == horizon.segment else file_bytes
                 disk_bytes += allocated + _measure(place, index_name(name))[1]
         return Size(data_bytes, disk_bytes)
+
+    def lost(self, sequencer: SequencerId) -> Sequence[Stretch]:
+        """By the first batch of each segment: a salvage gives lost offsets segments of their own."""
+        place = self._place(sequencer)
+        with _translated(place):
+            segments = Segments(place)
+            segments.refresh()
+            return lost_stretches(place, segments)
 
     def close(self) -> None:
         """Cursors raise Closed from now on, those that wait in a poll too."""

@@ -16,6 +16,7 @@ from common.logs import Logger
 from common.values.clock import Clock
 from common.values.errors import DataCorrupt
 from common.values.ids import Epoch, Offset
+from writebuffer.errors import SALVAGE
 from writebuffer.file.format import (
     HEADER_BYTES,
     NO_EPOCH,
@@ -106,8 +107,8 @@ def _check_reached(place: Place, proven: ChainEnd, durable_end: Offset, where: s
     if proven.offset != durable_end:
         raise DataCorrupt(
             f"{place}: offsets below {durable_end} were durable, but the log reads only up to {proven.offset}: "
-            f'{where}. Nothing was cut; restore the folder from a copy. Without one see "A damaged or lost log" in '
-            "docs/operations.md: an empty folder in its place would be refused",
+            f"{where}. Nothing was cut; restore the folder from a copy (an empty one in its place would be refused). "
+            f"Without one: {SALVAGE}",
             sequencer=place.sequencer,
             durable_end=durable_end,
             readable_end=proven.offset,

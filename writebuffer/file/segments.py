@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 
 from common.values.errors import DataCorrupt
 from common.values.ids import Offset
+from writebuffer.errors import SALVAGE
 from writebuffer.file.format import HEADER_BYTES, Place, SegmentHeader, SegmentName
 
 
@@ -91,7 +92,8 @@ class Segments:
         if header is None:
             base = self._bases[index]
             raise DataCorrupt(
-                f"{self._place}: no segment with base offset {base} has a valid header; the files are left as they are",
+                f"{self._place}: no segment with base offset {base} has a valid header; nothing was cut. Restore the "
+                f"folder from a copy; without one: {SALVAGE}",
                 sequencer=self._place.sequencer,
                 base_offset=base,
             )

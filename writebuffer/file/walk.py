@@ -9,6 +9,7 @@ corruption follows from the durable end, which the caller knows.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import xxhash
@@ -16,6 +17,8 @@ import xxhash
 from common.store.disk import DiskFile
 from common.values.errors import DataCorrupt, Forked, PenstockError
 from common.values.ids import Offset
+from writebuffer.contract import Stretch
+from writebuffer.errors import SALVAGE
 from writebuffer.file.format import HEADER_BYTES, BatchHeader, ChainEnd, Horizon, Place, SegmentHeader
 from writebuffer.file.segments import Segments
 
@@ -149,7 +152,7 @@ class Walk:
         )
         details = {"sequencer": self._place.sequencer, "segment": str(holding.name)}
         if named.offset != self.end.offset:
-            return DataCorrupt(f"{what}; nothing was cut", **details)
+            return DataCorrupt(f"{what}; nothing was cut. Restore it from a copy; without one: {SALVAGE}", **details)
         return Forked(
             f"{what}: one of them is of another history of this log; nothing was cut. Restore the whole folder from "
             "one copy, never single segments from several",
@@ -229,6 +232,25 @@ def prove(place: Place, segments: Segments) -> Proof:
     finally:
         walk.close()
     return Proof(durable_end, max(durable_end, walk.end.offset))
+
+
+def lost_stretches(place: Place, segments: Segments) -> list[Stretch]:
+    """The offsets that a salvage gave up. Raises OSError."""
+    found = []
+    counting = segments.counting()
+    for segment, following in pairwise(counting):
+        try:
+            file = place.disk.open(place.path(str(segment.name)))
+        except FileNotFoundError:  # trimmed since it was listed
+            continue
+        try:
+            raw = file.read_at(HEADER_BYTES, HEADER_BYTES)
+        finally:
+            file.close()
+        header = BatchHeader.parse(raw, segment) if len(raw) == HEADER_BYTES else None
+        if header and header.is_lost:
+            found.append(Stretch(segment.base_offset, following.base_offset))
+    return found
 
 
 def named_far_ahead(segments: Segments, durable_end: Offset) -> str:

@@ -95,6 +95,9 @@ class Gap:
     first_offset: Offset
     next_offset: Offset
 
+    def holds(self, other: "Gap") -> bool:
+        return self.first_offset <= other.first_offset and other.next_offset <= self.next_offset
+
     def to_json(self) -> list[int]:
         return [self.first_offset, self.next_offset]
 

@@ -1,0 +1,24 @@
+"""A sequencer of a write buffer that is damaged or lost, made whole again: the door for `penstock log salvage`.
+
+Only the file backend can: a stream of Redis or Kafka that was made again has another identity, which the server gives.
+"""
+
+from common.values.errors import Misconfigured
+from common.values.urls import local_folder
+from writebuffer.contract import Stretch
+from writebuffer.file import FileBackend
+from writebuffer.file.salvage import Known, Remains, Salvaged
+from writebuffer.file.verify import Problem
+
+__all__ = ["Known", "Problem", "Remains", "Salvaged", "Stretch", "file_backend"]
+
+
+def file_backend(url: str) -> FileBackend:
+    """Its `examine` and `salvage` do the work. Raises Misconfigured where `url` is no file buffer's."""
+    folder = local_folder(url) if url.startswith("file:") else None
+    if folder is None:
+        raise Misconfigured(
+            f"write buffer {url.partition('@')[2] or url}: only the log of a file buffer can be salvaged. Start a new "
+            "cluster for a new stream (docs/operations.md, A stream of Redis or Kafka)"
+        )
+    return FileBackend(folder)
