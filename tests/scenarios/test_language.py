@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.catalog.manifest import manifest
 from common.catalog.manifest.frontier import Frontier
-from common.store.objects import ObjectStore
+from common.store.objects import ObjectStore, Steps
 from common.values.schema import DAY_NS
 from ingester.core.events import Outcome, Persist
 from ingester.core.jobs import Jobs
@@ -122,6 +123,20 @@ def test_jobs_that_are_committed_in_the_wrong_order_are_found(monkeypatch: pytes
         play(steps)
     done = lambda jobs: tuple(number for number, running in jobs._running.items() if running.result)
     monkeypatch.setattr(Jobs, "committable", done)
+    with pytest.raises(Failed, match=r"^commit"):
+        play(steps)
+
+
+def test_an_older_ingester_that_is_not_fenced_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes whatever record has its number for its own: its rows are nowhere."""
+    steps = "write cpu@0, poll, cut cpu, persist\nB: claim\nA: commit raises Fenced"
+    play(steps)
+
+    def any_record(*_: object) -> Steps[bool]:
+        yield from ()
+        return True
+
+    monkeypatch.setattr(manifest, "_is_own", any_record)
     with pytest.raises(Failed, match=r"^commit"):
         play(steps)
 

@@ -61,6 +61,13 @@ def checked(rig: IngesterRig, deep: bool = False, age_s: float = 0.0, grace_s: f
     return report
 
 
+def deep_findings(store: ObjectStore, sequencers: int, now_ns: int) -> list[Finding]:
+    """What the deep check of all sequencers finds."""
+    options = Options(True, HOUR_S, now_ns)
+    reports = [check(SequencerId(number), store, options, Watched()) for number in range(sequencers)]
+    return [found for report in reports for found in report.findings]
+
+
 def hold_clean(store: ObjectStore, sequencers: int, now_ns: int) -> list[SequencerReport]:
     """The deep check of all sequencers finds nothing but young files; the reports."""
     options = Options(True, HOUR_S, now_ns)

@@ -6,8 +6,10 @@ SIGKILL. So a test can kill inside an append, a persist or a commit, without a h
 
 Points: append-{before,torn,written,synced}, persist-{before,torn,synced,linked}, commit-{before,torn,synced,linked}.
 `torn` writes half of the bytes first; `synced` is after the data's fsync and before it is acknowledged or linked.
+`stop commit-synced` in place of a point alone: the process stops there (SIGSTOP), once, until somebody lets it go on.
 
-While the file named by KILL_FULL exists, every write of the log meets a full disk.
+While the file named by KILL_FULL exists, every write of the log meets a full disk. The file named by KILL_STORE says
+what is wrong with the object store (tests/support/unsteady_store.py).
 
 KILL_TABLE names a table whose rows end every process that puts them into its buffer, also one that tries records.
 
@@ -36,11 +38,19 @@ POINTS = {
 
 
 def reach(point: str) -> None:
-    """Die here if this is the point that was asked for."""
-    if armed() == point:
-        descriptor = os.open(os.environ["KILL_HITS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.write(descriptor, f"{point}\n".encode())
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Die or stop here if this is the point that was asked for."""
+    if not is_armed(point):
+        return
+    stops = armed() != point
+    descriptor = os.open(os.environ["KILL_HITS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(descriptor, f"{point}\n".encode())
+    if stops:
+        Path(os.environ["KILL_ARM"]).unlink()
+    os.kill(os.getpid(), signal.SIGSTOP if stops else signal.SIGKILL)
+
+
+def is_armed(point: str) -> bool:
+    return armed() in (point, f"stop {point}")
 
 
 def armed() -> str:
@@ -74,7 +84,7 @@ class WatchedFile(disk.LocalFile):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
         if self._activity:
             reach(f"{self._activity}-before")
-            if armed() == f"{self._activity}-torn":
+            if is_armed(f"{self._activity}-torn"):
                 whole = b"".join(buffers)
                 super().write_at(position, [whole[: len(whole) // 2]])
                 reach(f"{self._activity}-torn")
@@ -144,6 +154,9 @@ def main() -> None:
         kill_over_table()
         trial.COMMAND = [sys.executable, "-m", "tests.support.killable_trial"]
     disk.LocalDisk = WatchedDisk  # type: ignore[misc]
+    from tests.support.unsteady_store import make_store_unsteady  # it imports what is to know the new Disk
+
+    make_store_unsteady()
     if os.environ.get("KILL_BREAK") == "ack-before-write":
         break_acknowledgement()
     from penstock.cli import main as penstock

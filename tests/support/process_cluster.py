@@ -53,8 +53,8 @@ class ProcessCluster:
         self._retention = retention
         ports = free_ports(1 + 2 * sequencers)
         self.port = ports[0]
-        self._http = dict(zip(self.names, [ports[0], *ports[1 : 1 + sequencers]], strict=True))
-        self._flight = ports[1 + sequencers :]
+        self._http = dict(zip(self.names, ports[: 1 + sequencers], strict=True))
+        self._flight = dict(zip(self.names[1:], ports[1 + sequencers :], strict=True))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "ProcessCluster":
@@ -83,6 +83,13 @@ class ProcessCluster:
             self.spawn(name)
         for name in names:
             self.wait_ready(name)
+
+    def add_newer(self, name: str) -> str:
+        """The name of one more ingester on the same sequencer, which is not started yet."""
+        newer = f"{name}-newer"
+        self._http[newer], self._flight[newer] = free_ports(2)
+        self.names.append(newer)
+        return newer
 
     def wait_ready(self, name: str) -> None:
         def look() -> Any:
@@ -124,6 +131,12 @@ class ProcessCluster:
         arm.with_suffix(".new").write_text(point)
         arm.with_suffix(".new").replace(arm)
 
+    def unsettle_store(self, name: str, how: str) -> None:
+        """What is wrong with the object store for `name` from now on (tests/support/unsteady_store.py); "": nothing."""
+        path = self._store_fault(name)
+        path.with_suffix(".new").write_text(how)
+        path.with_suffix(".new").replace(path)
+
     def disarm(self, name: str) -> None:
         self._arm(name).unlink(missing_ok=True)
 
@@ -159,7 +172,7 @@ class ProcessCluster:
     def spawn(self, name: str) -> None:
         """Start a process; it may fail."""
         self.disarm(name)
-        kind, _, number = name.partition("-")
+        kind, _, number = name.removesuffix("-newer").partition("-")
         arguments = ["--data", str(self.data), "--sequencers", str(self.sequencers)]
         arguments += ["--write-buffer", self._write_buffer] if self._write_buffer else []
         arguments += _flags(self._retention)
@@ -169,13 +182,14 @@ class ProcessCluster:
             # The command adds the sequencer's number to the port it is given.
             arguments += ["--sequencer", number]
             arguments += ["--http-port", str(self._http[name] - int(number))]
-            arguments += ["--flight-port", str(self._flight[int(number)] - int(number))]
+            arguments += ["--flight-port", str(self._flight[name] - int(number))]
             arguments += _flags(self._settings)
         environment = {
             **os.environ,
             **self.environment,
             "KILL_ARM": str(self._arm(name)),
             "KILL_HITS": str(self._folder / "hits"),
+            "KILL_STORE": str(self._store_fault(name)),
         }
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
@@ -186,6 +200,9 @@ class ProcessCluster:
                 env=environment,
                 cwd=Path(__file__).parents[2],
             )
+
+    def _store_fault(self, name: str) -> Path:
+        return self._folder / f"store-{name}"
 
     def _arm(self, name: str) -> Path:
         return self._folder / f"arm-{name}"
