@@ -228,7 +228,7 @@ class Router:
             body_bytes_max=self._config.body_bytes_max,
             rates=ClientRates(self._config.client_requests_per_s, self._config.client_bytes_per_s),
             namespaces=lambda: namespaces(self._store),
-            store_away=lambda: self._store.away,
+            store_away=lambda: self._store.unusable,
         )
 
 

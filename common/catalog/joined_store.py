@@ -12,6 +12,7 @@ would be in neither. So
   store is back, work goes on by itself.
 """
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import xxhash
 
 from common.catalog import cluster as cluster_file
 from common.catalog import paths
+from common.catalog.bounded_look import LOOK_S, BoundedLook
 from common.catalog.cluster import Cluster
 from common.logs import Logger
 from common.store.disk import FileStat
@@ -48,7 +50,10 @@ class _Put:
 
 
 class JoinedStore:
-    """An ObjectStore that wraps another. Safe from any thread. `away` says why it cannot be used, as far as known."""
+    """An ObjectStore that wraps another. Safe from any thread. `away` says why it cannot be used, as far as known.
+
+    Calls may hang as long as the wrapped store does; `away` and `unusable` never do.
+    """
 
     def __init__(self, store: ObjectStore, cluster: Cluster, logger: Logger) -> None:
         """The store may be away: it is proven at the first call."""
@@ -63,17 +68,25 @@ class JoinedStore:
         self._last_put: _Put | None = None
         self._away = ""
         self._proving = threading.Lock()
+        self._folder_look = BoundedLook(self._look_again)
         if self._folder:
             self._folder.keep_root()
 
     @property
     def away(self) -> str:
-        """Why the store cannot be used; "" if it can. A folder is looked at now, a cloud is as of its last call."""
+        """Why the store cannot be used; "" if it can, as far as is known.
+
+        A folder is looked at now, if that takes no longer than LOOK_S; a cloud is as of its last call.
+        """
         if self._folder:
-            try:
-                self.prove()
-            except Unavailable as error:
-                return error.message
+            self._folder_look.wait()
+        return self._away
+
+    @property
+    def unusable(self) -> str:
+        """The same for people to read, a folder that does not answer included."""
+        if self._folder and not self._folder_look.wait():
+            return f"object store {self.url} does not answer: a look at its folder has not come back after {LOOK_S:g} s"
         return self._away
 
     def put(self, path: str, data: bytes) -> None:
@@ -131,6 +144,10 @@ class JoinedStore:
             self._lost(error.message)
             raise Unavailable(error.message, written="no", store=self.url) from error
         self._found(seen)
+
+    def _look_again(self) -> None:
+        with contextlib.suppress(Unavailable):  # it is in `_away`
+            self.prove()
 
     def _wrote(self, path: str, data: bytes) -> None:
         self._prove_after()

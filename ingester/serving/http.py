@@ -48,7 +48,7 @@ class Status:
     @property
     def waiting_for(self) -> str:
         """Why the store or the write buffer cannot be used now; "" if both can."""
-        if reason := self._store.away:
+        if reason := self._store.unusable:
             return reason
         if self.service is not None and not self.service.poller.reachable:
             return "the write buffer is away; the log has the reason"

@@ -18,6 +18,7 @@ from common.store.objects import run
 from common.store.opening import open_store
 from common.values.ids import SequencerId
 from penstock.fsck.finding import Kind
+from penstock.terminal.exit_codes import FENCED
 from tests.support.campaign import campaign, rounds
 from tests.support.figures import record_figure
 from tests.support.fsck import deep_findings, hold_clean
@@ -28,7 +29,6 @@ from tests.support.written import Key, Sent, Values, Writers, check
 
 SEQUENCER = SequencerId(0)
 OLDER = "ingester-0"
-FENCED = 4
 SEED = 1
 
 

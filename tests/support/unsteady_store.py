@@ -2,6 +2,8 @@
 
 The file named by KILL_STORE says how: `third`: every third call fails, every other time after it did its work; `hangs`:
 no call comes back until the file says something else; `away`: every call fails. Without the file nothing is wrong.
+Looks at the folder itself, of which there are several for each call of a process, hang and fail with the others, but no
+third one of them fails.
 """
 
 import itertools
@@ -41,7 +43,8 @@ class UnsteadyStore(LocalStore):
         return self._meet(path, lambda: super(UnsteadyStore, self).get(path))
 
     def stat(self, path: str) -> FileStat | None:
-        return self._meet(path, lambda: super(UnsteadyStore, self).stat(path))
+        self._hang_or_fail(path)
+        return super().stat(path)
 
     def make_durable(self, path: str) -> None:
         self._meet(path, lambda: super(UnsteadyStore, self).make_durable(path))
@@ -53,15 +56,24 @@ class UnsteadyStore(LocalStore):
         self._meet(path, lambda: super(UnsteadyStore, self).delete(path))
 
     def _meet(self, path: str, call: Callable[[], T]) -> T:
-        while (wrong := _what_is_wrong()) == "hangs":
-            time.sleep(LOOK_S)
+        wrong = self._hang_or_fail(path)
         number = next(self._calls)
-        if wrong == "away" or (wrong == "third" and number % 6 == 0):
-            raise Unavailable(f"object store {self.url}: {path}: injected", written="unknown", path=path)
+        if wrong == "third" and number % 6 == 0:
+            raise self._injected(path)
         answer = call()
         if wrong == "third" and number % 6 == 3:
-            raise Unavailable(f"object store {self.url}: {path}: injected after it was done", written="unknown")
+            raise self._injected(f"{path}, after it was done")
         return answer
+
+    def _hang_or_fail(self, path: str) -> str:
+        while (wrong := _what_is_wrong()) == "hangs":
+            time.sleep(LOOK_S)
+        if wrong == "away":
+            raise self._injected(path)
+        return wrong
+
+    def _injected(self, what: str) -> Unavailable:
+        return Unavailable(f"object store {self.url}: injected: {what}", written="unknown")
 
 
 def _what_is_wrong() -> str:

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import structlog
 
+from common.catalog.bounded_look import BoundedLook
 from common.catalog.cluster import Cluster
 from common.catalog.joined_store import JoinedStore
 from common.catalog.paths import CLUSTER as PATH
@@ -16,6 +18,7 @@ from common.store.local import LocalStore
 from common.store.objects import NotFound, ObjectStore
 from common.values.errors import Unavailable
 from tests.support.dict_store import DictStore
+from tests.support.wait import wait_until
 
 THE_ONE = Cluster("the-one", 1)
 RECORD = "manifest/000/1.json"
@@ -212,3 +215,13 @@ def test_a_joined_folder_costs_two_looks_a_call(folder: Folder, monkeypatch: pyt
     )
     folder.store.get(RECORD)
     assert opened == [f"{folder.path}/{RECORD}"]
+
+
+def test_a_folder_that_hangs_is_reported_and_holds_nobody_up(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not away: an end waits for it as for any store that does not answer. Then it is as before."""
+    back = threading.Event()
+    monkeypatch.setattr(folder.store, "_folder_look", BoundedLook(lambda: back.wait() and None, timeout_s=0.01))
+    assert "does not answer" in folder.store.unusable
+    assert folder.store.away == ""
+    back.set()
+    wait_until(lambda: folder.store.unusable, holds=lambda reason: reason == "")
