@@ -8,6 +8,7 @@ A record's bytes are header block + payload; the block names its own length, so 
 """
 
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,6 +30,12 @@ _FIXED = struct.Struct("<HBBHH16sQq")
 _LENGTHS = np.dtype([("block", "<u2"), ("version", "u1"), ("content", "u1"), ("namespace", "<u2"), ("trace", "<u2")])
 """What `_FIXED` begins with."""
 _NAME_BYTES_MAX = 0x7FFF
+
+_JOINED_BYTES_MAX = 8192
+"""To join the bytes of smaller records costs less than a digest that is updated."""
+
+_HEAD = np.dtype([("lengths", "<u8"), ("producer", "V16"), ("sequence", "<u8"), ("time", "<i8")])
+"""All of `_FIXED`."""
 
 
 class RecordHeaders(NamedTuple):
@@ -137,6 +144,8 @@ class Record:
 
     def checksum(self) -> int:
         """xxh3-64 of the record's bytes: what a consumer keeps to recognise a fork."""
+        if len(self.payload) < _JOINED_BYTES_MAX:
+            return xxhash.xxh3_64_intdigest(self.header_block + self.payload)
         digest = xxhash.xxh3_64(self.header_block)
         digest.update(self.payload)
         return digest.intdigest()
@@ -158,6 +167,39 @@ def _texts(names: bytes, content_bytes: int, namespace_bytes: int) -> tuple[str,
     """Content type, namespace and trace parent: nearly all records of a stream have the same."""
     at = content_bytes + namespace_bytes
     return names[:content_bytes].decode(), names[content_bytes:at].decode(), names[at:].decode()
+
+
+def _names(record: Record) -> tuple[str, str] | None:
+    try:
+        return record.headers[:2]
+    except DataCorrupt:
+        return None
+
+
+class HeaderColumns(NamedTuple):
+    """The headers of many records, but for their trace parents. texts: content type and namespace, None: no UTF-8."""
+
+    texts: list[tuple[str, str] | None]
+    producer_ids: list[bytes]
+    producer_sequences: list[int]
+    append_times_ns: list[int]
+
+
+def header_columns(records: Sequence[Record]) -> HeaderColumns:
+    """As `Record.headers` of each."""
+    blocks = [record.header_block for record in records]
+    size, lengths = _FIXED.size, _HEAD["lengths"].itemsize
+    heads = np.frombuffer(b"".join([block[:size] for block in blocks]), _HEAD)
+    kinds = [block[:lengths] + block[size:] for block in blocks]
+    texts = {kind: _names(record) for kind, record in dict(zip(kinds, records, strict=True)).items()}
+    producers = [block[8:24] for block in blocks]
+    same = dict(zip(producers, producers, strict=True))
+    return HeaderColumns(
+        [texts[kind] for kind in kinds],
+        [same[producer] for producer in producers],
+        heads["sequence"].tolist(),
+        heads["time"].tolist(),
+    )
 
 
 def header_ends(data: bytes, bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:

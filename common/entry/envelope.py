@@ -21,8 +21,8 @@ from common.values.errors import DataCorrupt, InvalidRequest
 IPC_STREAMS, PACKED_ROWS = 1, 2
 """The versions, by what the body holds."""
 
-_MAGIC = b"PSNT"
-_CODEC_NONE, _CODEC_ZSTD = 0, 1
+MAGIC = b"PSNT"
+CODEC_NONE, CODEC_ZSTD = 0, 1
 ALIGNMENT = 8
 PACKED_TABLE_BYTES = 40
 _GAP = bytes(2)
@@ -65,11 +65,11 @@ def seal(
         raise InvalidRequest(
             f"entry with {len(tables)} tables and a namespace of {len(name)} bytes: at most 65535 each"
         )
-    stored, codec = _compressed(raw) if len(raw) >= compress_bytes_min else (raw, _CODEC_NONE)
+    stored, codec = _compressed(raw) if len(raw) >= compress_bytes_min else (raw, CODEC_NONE)
     names = b"".join((name, *tables)) if version == IPC_STREAMS else _aligned(b"".join((_GAP, *tables, name, *shapes)))
     length = _FIXED.size + len(names) + _U64.size
     body_sum = xxhash.xxh3_64_intdigest(stored)
-    fixed = _FIXED.pack(_MAGIC, version, codec, len(tables), len(raw), len(stored), body_sum, length, len(name))
+    fixed = _FIXED.pack(MAGIC, version, codec, len(tables), len(raw), len(stored), body_sum, length, len(name))
     header = fixed + names
     return b"".join((header, _U64.pack(xxhash.xxh3_64_intdigest(header)), stored))
 
@@ -80,7 +80,7 @@ def _aligned(names: bytes) -> bytes:
 
 def _compressed(raw: bytes) -> tuple[bytes, int]:
     stored: bytes = pa.Codec("zstd", compression_level=1).compress(raw, asbytes=True)
-    return (stored, _CODEC_ZSTD) if len(stored) < len(raw) else (raw, _CODEC_NONE)
+    return (stored, CODEC_ZSTD) if len(stored) < len(raw) else (raw, CODEC_NONE)
 
 
 def unseal(payload: bytes) -> Envelope:
@@ -88,11 +88,11 @@ def unseal(payload: bytes) -> Envelope:
     if len(payload) < _FIXED.size:
         raise DataCorrupt(f"entry of {len(payload)} bytes is shorter than its header")
     magic, version, codec, count, raw_length, stored, body_sum, length, name_length = _FIXED.unpack_from(payload)
-    if magic != _MAGIC:
-        raise DataCorrupt(f"entry magic is {magic!r}, not {_MAGIC!r}")
+    if magic != MAGIC:
+        raise DataCorrupt(f"entry magic is {magic!r}, not {MAGIC!r}")
     if version not in (IPC_STREAMS, PACKED_ROWS):
         raise DataCorrupt(f"entry version {version} is unknown (this build reads {IPC_STREAMS} and {PACKED_ROWS})")
-    if codec not in (_CODEC_NONE, _CODEC_ZSTD):
+    if codec not in (CODEC_NONE, CODEC_ZSTD):
         raise DataCorrupt(f"entry codec {codec} is unknown")
     if raw_length > RAW_BYTES_MAX:
         raise DataCorrupt(f"entry declares {raw_length} raw bytes; at most {RAW_BYTES_MAX} are allowed")
@@ -124,7 +124,7 @@ def raw_body(payload: bytes, envelope: Envelope) -> bytes:
     raw = payload[envelope.body_start :]
     if xxhash.xxh3_64_intdigest(raw) != envelope.body_sum:
         raise DataCorrupt("entry body does not match its checksum")
-    if envelope.codec == _CODEC_ZSTD:
+    if envelope.codec == CODEC_ZSTD:
         try:
             raw = pa.Codec("zstd").decompress(raw, decompressed_size=envelope.raw_length, asbytes=True)
         except (pa.ArrowException, OSError, ValueError) as error:

@@ -107,8 +107,8 @@ def find_tables(envelopes: Sequence[Envelope]) -> Tables:
     counts = np.array([found.tables_count for found in envelopes], np.int64)
     firsts = np.cumsum(counts) - counts
     fields = np.frombuffer(b"".join([found.tables for found in envelopes]), _TABLE)
-    each = _shapes(envelopes, fields["shape_length"].tolist(), counts.tolist())
     entries = np.repeat(np.arange(len(counts)), counts)
+    each = _shapes(envelopes, fields["shape_length"].astype(np.int64), firsts, entries)
     shapes = list(dict.fromkeys(each))
     numbers = {shape: number for number, shape in enumerate(shapes)}
     shape_of = np.fromiter(map(numbers.__getitem__, each), np.int64, len(each))
@@ -140,17 +140,15 @@ def find_tables(envelopes: Sequence[Envelope]) -> Tables:
     )
 
 
-def _shapes(envelopes: Sequence[Envelope], lengths: Sequence[int], counts: Sequence[int]) -> list[Shape | None]:
-    """Of each table; None for what is no shape."""
-    found: list[Shape | None] = []
-    find, of_table = SHAPES.find, iter(lengths)
-    for envelope, count in zip(envelopes, counts, strict=True):
-        data, at = envelope.shapes, 0
-        for _ in range(count):
-            end = at + next(of_table)
-            found.append(find(data[at:end]))
-            at = end
-    return found
+def _shapes(envelopes: Sequence[Envelope], lengths: Numbers, firsts: Numbers, entries: Numbers) -> list[Shape | None]:
+    """Of each table; None for what is no shape. What an entry does not have is left out of its last ones."""
+    data = b"".join([found.shapes for found in envelopes])
+    limits = np.cumsum([len(found.shapes) for found in envelopes])
+    before = np.cumsum(lengths) - lengths
+    begins = np.concatenate(([0], limits[:-1]))
+    starts = np.minimum(before - before[firsts][entries] + begins[entries], limits[entries])
+    ends = np.minimum(starts + lengths, limits[entries])
+    return SHAPES.find_all([data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
 
 
 def _row_bytes(shapes: Sequence[Shape], shape_of: Numbers, flags: Numbers) -> Numbers:

@@ -9,6 +9,7 @@ columns only where a shape is new.
 
 import struct
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,10 +173,16 @@ class Shapes:
         """Raises DataCorrupt with what does not fit."""
         return self._found.get(data) or self._parsed(data)
 
-    def find(self, data: bytes) -> Shape | None:
+    def find_all(self, each: Sequence[bytes]) -> list[Shape | None]:
         """None for what is no shape."""
+        found: list[Shape | None] = [*map(self._found.get, each)]
+        if None in found:
+            found = [shape or self._find(data) for shape, data in zip(found, each, strict=True)]
+        return found
+
+    def _find(self, data: bytes) -> Shape | None:
         try:
-            return self._found.get(data) or self._parsed(data)
+            return self.get(data)
         except DataCorrupt:
             return None
 

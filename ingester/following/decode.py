@@ -1,17 +1,19 @@
 """A record as the core takes it: its marks, and what it brought or the reason why it brought nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from common import entry as codec
 from common.entry import Entry
+from common.entry.decoding import Packed
+from common.entry.packed_opening import open_packed
 from common.values.errors import DataCorrupt
 from common.values.ids import Offset
 from common.values.schema import TableId, columns_of
 from ingester.buffer.origins import TableColumns
 from writebuffer.contract import SequencedRecord
-from writebuffer.record import ENTRY_CONTENT_TYPE, Record
+from writebuffer.record import ENTRY_CONTENT_TYPE, Record, header_columns
 
 
 class OfNamespace(Protocol):
@@ -119,6 +121,19 @@ def opened(record: Record, read: Callable[[bytes], Content]) -> Opened[Content]:
     except DataCorrupt as error:
         return append_time_ns, producer_id, sequence, Undecodable(error.message, _rows(record.payload))
     return append_time_ns, producer_id, sequence, content
+
+
+def opened_together(records: Sequence[Record]) -> list[Opened[Packed] | None]:
+    """As `opened` by open_entry of each that is plainly right packed rows; None for what has to be opened alone."""
+    if not records:
+        return []
+    texts, producers, sequences, times_ns = header_columns(records)
+    packed = open_packed([record.payload for record in records])
+    found: list[Opened[Packed] | None] = [*zip(times_ns, producers, sequences, packed, strict=True)]  # type: ignore[list-item]
+    return [
+        each if content is not None and names == (ENTRY_CONTENT_TYPE, content.envelope.namespace) else None
+        for each, content, names in zip(found, packed, texts, strict=True)
+    ]
 
 
 def unopened(record: Record, reason: str) -> Opened[Content]:

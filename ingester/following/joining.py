@@ -97,13 +97,24 @@ class Joining:
         self._opened: list[Opened[Entry | Packed]] = []
         self._record_bytes: list[int] = []
 
-    def add(self, sequenced: SequencedRecord, condemned: str | None = None) -> int:
-        """Returns about how many bytes it takes now. condemned: why its payload may not be looked at."""
-        found = opened(sequenced.record, open_entry) if condemned is None else unopened(sequenced.record, condemned)
+    def add(
+        self,
+        sequenced: SequencedRecord,
+        condemned: str | None = None,
+        found: Opened[Entry | Packed] | None = None,
+    ) -> int:
+        """Returns about how many bytes it takes now.
+
+        condemned: why its payload may not be looked at. found: by opened_together, where it was.
+        """
+        if condemned is not None:
+            found = unopened(sequenced.record, condemned)
+        elif found is None:
+            found = opened(sequenced.record, open_entry)
         self._sequenced.append(sequenced)
         self._opened.append(found)
         content = found[3]
-        size = len(sequenced.record)
+        size = len(sequenced.record.header_block) + len(sequenced.record.payload)
         self._record_bytes.append(size)
         if isinstance(content, Packed):
             return size + len(content.raw)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import MappingProxyType
 
+from common.entry.decoding import Packed
 from common.logs import Logger
 from common.values.errors import Forked, InvalidRequest, PenstockError, Unavailable
 from common.values.ids import Offset, SequencerId
 from ingester.core.events import Polled
+from ingester.following.decode import Opened, opened_together
 from ingester.following.followed import Followed
 from ingester.following.joining import Joining, Known
 from ingester.following.suspects import Suspects
@@ -177,8 +179,8 @@ def decoded_steps(
     """
     known = known or Known()
     step, held = Joining(known), 0
-    for record in records:
-        held += step.add(record, condemned.get(record.offset))
+    for record, opened in zip(records, _opened(records, condemned), strict=True):
+        held += step.add(record, condemned.get(record.offset), opened)
         if held >= bytes_max:
             for decoded, joined in step.finish(bytes_max):
                 yield Polled(decoded, Offset(decoded[-1].offset + 1), False, joined)
@@ -187,6 +189,13 @@ def decoded_steps(
         is_last = not decoded or decoded[-1].offset == records[-1].offset
         at = next_offset if is_last else Offset(decoded[-1].offset + 1)
         yield Polled(decoded, at, caught_up and is_last, joined)
+
+
+def _opened(records: Sequence[SequencedRecord], condemned: Mapping[Offset, str]) -> Sequence[Opened[Packed] | None]:
+    """As opened_together; of none where one is condemned, whose payload may not be looked at."""
+    if condemned and any(record.offset in condemned for record in records):
+        return [None] * len(records)
+    return opened_together([record.record for record in records])
 
 
 def read_between(reader: Reader, sequencer: SequencerId, first: Offset, end: Offset) -> Iterator[SequencedRecord]:
