@@ -106,7 +106,7 @@ class IngesterRig:
         found = self.stream.found(state.as_of.stream.last_offset)
         begin = start(state, found, accept_loss)
         if begin.gaps:
-            self.stream.lose(begin.gap.next_offset, state)
+            self.stream.lose(begin.gaps[0].next_offset, state)
             self.checks_rows_taken = False
         change = claim_change(state, begin, found, self._instance)
         self.claimed = run(manifest.claim(state, change, f"claim-{state.epoch + 1}"), self.store)
