@@ -1,6 +1,6 @@
 """A sequencer of a write buffer that is damaged or lost, made whole again: the door for `penstock log salvage`.
 
-Only the file backend can: a stream of Redis or Kafka that was made again has another identity, which the server gives.
+Only of the file backend: a stream of Redis or Kafka is the server's, and docs/operations.md says what can be done.
 """
 
 from common.values.errors import Misconfigured
@@ -18,7 +18,7 @@ def file_backend(url: str) -> FileBackend:
     folder = local_folder(url) if url.startswith("file:") else None
     if folder is None:
         raise Misconfigured(
-            f"write buffer {url.partition('@')[2] or url}: only the log of a file buffer can be salvaged. Start a new "
-            "cluster for a new stream (docs/operations.md, A stream of Redis or Kafka)"
+            f"write buffer {url.partition('@')[2] or url}: this command salvages the log of a file buffer. What to do "
+            "about a stream of Redis or a topic of Kafka is in docs/operations.md, A damaged or lost log"
         )
     return FileBackend(folder)
