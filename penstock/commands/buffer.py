@@ -10,6 +10,7 @@ import click
 from common.values.errors import InvalidRequest, Misconfigured, PenstockError
 from common.values.ids import SequencerId
 from common.values.shown import counted
+from penstock.terminal.options import WholeHelpGroup
 from penstock.terminal.unreachable import advising
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class _Sequencers(click.ParamType[Any]):
         return value
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def command() -> None:
     """Look at a write buffer, and copy records to another.
 

@@ -15,7 +15,7 @@ from common.values.errors import InvalidRequest
 from common.values.ids import Offset, SequencerId
 from common.values.shown import counted
 from penstock.terminal import exit_codes
-from penstock.terminal.options import SectionedCommand, json_option, sequencer_option, settings
+from penstock.terminal.options import SectionedCommand, WholeHelpGroup, json_option, sequencer_option, settings
 
 if TYPE_CHECKING:
     from common.catalog.manifest.state import ManifestState
@@ -26,7 +26,7 @@ _HEX_BYTES = 256
 _REASON_CHARS = 100
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def command() -> None:
     """Look at records that could not be applied, and deal with them.
 

@@ -53,6 +53,8 @@ def command(
 
     \b
     penstock query "SELECT host, avg(usage_user) FROM cpu GROUP BY host" --namespace metrics
+    penstock query "SELECT time_bucket(INTERVAL 1 MINUTE, time) AS minute, avg(usage_user)
+                    FROM cpu WHERE time > now() - INTERVAL 1 HOUR GROUP BY minute" --namespace metrics
     """
     from common.pandas_unused import keep_pandas_out
 

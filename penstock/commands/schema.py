@@ -8,7 +8,7 @@ import click
 
 from common.values.config import ClusterConfig
 from penstock.query.formats import FORMATS
-from penstock.terminal.options import SectionedCommand, checked_namespace, settings
+from penstock.terminal.options import SectionedCommand, WholeHelpGroup, checked_namespace, settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Tables = Mapping[TableId, TableSchema]
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def command() -> None:
     """Look at the columns that are settled for each table."""
 

@@ -162,6 +162,8 @@ class Engine:
         message = str(error).strip()
         if "TIMESTAMP" in message:
             hint = f"Column time is TIMESTAMP_NS, in UTC; cast what it is compared with: …::TIMESTAMP_NS.\n{hint}"
+        if isinstance(error, duckdb.ConversionException) and "to INT64" in message:
+            hint = f"If that is a time (INT64 to DuckDB): write it as '2026-01-31' or '2026-01-31 12:00:00'.\n{hint}"
         return InvalidRequest(f"{_NOISE.sub('', message)}\n{hint}")
 
 

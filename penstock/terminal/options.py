@@ -92,6 +92,15 @@ class SectionedCommand(click.Command):
                 formatter.write_dl(records)
 
 
+class WholeHelpGroup(click.Group):
+    """A group whose --help shows the first sentence of each command whole; click cuts it to one line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(limit=1000)) for name, one in commands.items() if one])
+
+
 def settings(*kinds: type[Any], without: Sequence[str] = ()) -> Callable[[Command], Command]:
     """Add the options of `kinds` but those in `without`; a name that two of them share is one option for both."""
     owners: dict[str, list[type[Any]]] = {}

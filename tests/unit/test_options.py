@@ -114,3 +114,12 @@ def test_arguments_are_no_options_in_help() -> None:
     text = CliRunner().invoke(cli, ["query", "--help"]).output
     assert "Usage: cli query [OPTIONS] SQL\n" in text
     assert "\n  SQL\n" not in text
+
+
+@pytest.mark.parametrize("group", ["buffer", "dead-letter", "schema"])
+def test_a_group_shows_the_first_sentence_of_each_command_whole(group: str) -> None:
+    """Also in a terminal of 80 columns."""
+    output = CliRunner().invoke(cli, [group, "--help"], terminal_width=80).output
+    commands = output.partition("Commands:")[2]
+    assert commands.strip()
+    assert "..." not in commands

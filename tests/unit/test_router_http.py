@@ -149,6 +149,14 @@ def test_a_query_is_told_where_rows_are_queried(router: RunningRouter, path: str
     assert "penstock query" in json.loads(content)["message"]
 
 
+@pytest.mark.parametrize("path", ["/api/v1/write", "/api/v1/prom/write?db=d"])
+def test_a_prometheus_is_told_what_can_receive_its_writes(router: RunningRouter, path: str) -> None:
+    """At Prometheus' own path and at InfluxDB 1's for it."""
+    response, content = router.request("POST", path, b"x")
+    assert error_of((response, content)) == (404, "not found")
+    assert "Telegraf can receive it" in json.loads(content)["message"]
+
+
 def test_a_client_with_user_and_password_writes(router: RunningRouter) -> None:
     """influxdb-client signs in first, keeps the cookie, and signs out at its end."""
     with InfluxDBClient(router.url, username="u", password="p", org="o") as client:

@@ -235,6 +235,14 @@ def test_time_can_be_worked_with(store: ObjectStore, live: LiveRig, expression: 
     assert len(ask(store, f"SELECT {expression} AS x FROM cpu")) == 1
 
 
+@pytest.mark.parametrize("text", ["2026", "yesterday"])
+def test_a_text_that_is_no_time_is_explained(store: ObjectStore, live: LiveRig, text: str) -> None:
+    """DuckDB says only that the text is no INT64."""
+    put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]})
+    with pytest.raises(InvalidRequest, match="write it as '2026-01-31' or '2026-01-31 12:00:00'"):
+        ask(store, f"SELECT * FROM cpu WHERE time > '{text}'")
+
+
 def test_a_time_zone_that_does_not_fit_is_explained(store: ObjectStore, live: LiveRig) -> None:
     """DuckDB's refusal comes with the cast that helps, and without its list of candidates."""
     put(live, {"cpu": [row(DAY0_NS, "a", v=1.0)]})
