@@ -88,7 +88,7 @@ def test_a_store_that_fails_every_third_call_delays_rows_and_loses_none(tmp_path
 
 
 def pause_and_recover(folder: Path, how: str, for_s: float = 0.0) -> None:
-    """The store does not work until the ingester has paused, and `for_s` longer."""
+    """The store does not work until the ingester has paused, and `for_s` longer, in which nobody writes."""
     sent = Sent(SEED)
     with ProcessCluster(folder, 1, SETTINGS) as cluster:
         with Writers(sent, cluster.port, count=2):
@@ -96,12 +96,14 @@ def pause_and_recover(folder: Path, how: str, for_s: float = 0.0) -> None:
             unsettle(cluster, how)
             wait_until(lambda: status(cluster), holds=lambda seen: seen["paused"], timeout_s=90, what="paused")
             hold_still(cluster, sent)
-            until_s = time.monotonic() + for_s
-            wait_until(lambda: time.monotonic() >= until_s, timeout_s=for_s + 10)
-            assert status(cluster)["paused"]
-            assert status(cluster)["bytes_buffered"] <= HARD_BYTES + POLLED_BYTES
-            unsettle(cluster, "")
-            wait_until(lambda: status(cluster), holds=lambda seen: not seen["paused"], timeout_s=90, what="resumed")
+        until_s = time.monotonic() + for_s
+        wait_until(lambda: time.monotonic() >= until_s, timeout_s=for_s + 10)
+        assert status(cluster)["paused"]
+        assert status(cluster)["bytes_buffered"] <= HARD_BYTES + POLLED_BYTES
+        unsettle(cluster, "")
+        wait_until(lambda: status(cluster), holds=lambda seen: not seen["paused"], timeout_s=90, what="resumed")
+        with Writers(sent, cluster.port, count=2):
+            go_on(sent, 10)
         hold_rows(cluster, sent)
 
 
