@@ -91,7 +91,7 @@ def claim_steps(
     """
     while True:
         state = yield from manifest.load(sequencer, on_damaged=on_damaged)
-        stream = find_stream(reader, sequencer, state.as_of.stream, state.replay_offset)
+        stream = find_stream(reader, sequencer, state.as_of.stream, state.stored_end)
         try:
             begin = start(state, stream, accept_loss)
         except (Forked, OffsetTrimmed, RecordsLost):

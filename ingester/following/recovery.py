@@ -32,7 +32,8 @@ def start(state: ManifestState, stream: FoundStream, accept_loss: bool) -> Start
     first, replay = stream.offsets.first_offset, state.replay_offset
     if state.number == NO_MANIFEST:
         return Start(first)
-    if different := difference(state.as_of.stream, replay, stream):
+    # Rows above the replay offset may be persisted, too: those of other records there would count as durable.
+    if different := difference(state.as_of.stream, state.stored_end, stream):
         raise Forked(
             f"sequencer {state.sequencer}: the write buffer is not the stream this store was filled from: {different}. "
             f"Bring the right buffer back. If it is lost: {SALVAGE}",

@@ -46,7 +46,7 @@ class Found:
     @property
     def stored_ahead(self) -> Offset | None:
         """Below it the store may have rows of what is unpersisted: of partitions that were persisted before others."""
-        end = _above_all_stored(self.state)
+        end = self.state.stored_end
         return end if any(stretch.first_offset < end for stretch in self.unpersisted) else None
 
     def to_json(self) -> dict[str, Any]:
@@ -157,12 +157,5 @@ def _known(store: ObjectStore, state: ManifestState) -> Known:
         state.as_of.stream,
         state.replay_offset,
         cursors.Consumed(store).below(state.sequencer, identity),
-        max(_above_all_stored(state), read),
+        max(state.stored_end, read),
     )
-
-
-def _above_all_stored(state: ManifestState) -> Offset:
-    """One past the greatest offset that the manifest mentions."""
-    covered = [offset for frontier in state.frontiers.values() for offset, _ in frontier.corners]
-    persisted = [file.last_offset for file in state.files.values()]
-    return Offset(max([state.replay_offset, *(offset + 1 for offset in (*covered, *persisted))]))

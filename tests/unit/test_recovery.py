@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from common.catalog.manifest.change import Accounts, AsOf, Gap, Instance, StreamMark
+from common.catalog.manifest.frontier import Frontier
 from common.catalog.manifest.state import ManifestState
+from common.catalog.partition_key import PartitionKey
 from common.values.errors import Forked
 from common.values.ids import Epoch, ManifestNumber, Offset, SequencerId
 from ingester.following.recovery import Start, claim_change, start
@@ -64,6 +66,14 @@ def test_without_a_manifest_it_starts_at_the_first_offset_there_is(first: int) -
 def test_it_starts_at_the_replay_offset(found: FoundStream) -> None:
     """Where it is still readable, the remembered record included or trimmed."""
     assert start(KNOWN, found, accept_loss=False) == Start(Offset(100))
+
+
+def test_a_stream_that_ends_below_rows_that_are_stored_ahead_is_another() -> None:
+    """New records would get offsets of which rows count as durable already; above them nothing is wrong."""
+    ahead = replace(KNOWN, frontiers=KNOWN.frontiers.set(PartitionKey("n", "t", 0), Frontier([(Offset(120), 7)])))
+    with pytest.raises(Forked, match="its next offset is 120, the stream was followed up to 121"):
+        start(ahead, stream(0, 120), accept_loss=True)
+    assert start(ahead, stream(0, 121), accept_loss=False) == Start(Offset(100))
 
 
 def test_records_trimmed_before_they_were_persisted_stop_it() -> None:

@@ -80,6 +80,12 @@ class ManifestState:
         return None if taken is None else self.accounts.settled - taken
 
     @property
+    def stored_end(self) -> Offset:
+        """Above every offset with rows in a file: the replay offset, or higher where some partition is ahead of it."""
+        corners = (offset for frontier in self.frontiers.values() for offset, _ in frontier.corners)
+        return max(self.replay_offset, Offset(max(corners, default=-1) + 1))
+
+    @property
     def stores_ahead(self) -> bool:
         """Whether files may have rows of records at or above the replay offset."""
         return bool(self._needed_frontiers())
