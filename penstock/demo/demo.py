@@ -57,10 +57,9 @@ def run(folder: Path, *, samples: int, load_rows: int) -> None:
         _replay(cluster)
         cluster.stop()
         _same(before, [cluster.rows(sql, "--stored-only") for sql in SQL], "in the files alone")
-        files = sorted((cluster.data / "store" / "data").rglob("*.parquet"))
-        _expect(bool(files), f"no Parquet files below {cluster.data}/store/data")
-        _lose_a_file(cluster, files)
+        _lose_a_file(cluster)
         _same(before, [cluster.rows(sql, "--stored-only") for sql in SQL], "after the replay")
+        files = _files(cluster)
         _say(f"{len(files)} Parquet files below {cluster.data}/store/data, the first one {files[0]}")
 
 
@@ -229,9 +228,15 @@ def _replay(cluster: DemoCluster) -> None:
     _expect(report["rows"] > 0, f"the replay found no rows: {report}")
 
 
-def _lose_a_file(cluster: DemoCluster, files: list[Path]) -> None:
+def _files(cluster: DemoCluster) -> list[Path]:
+    files = sorted((cluster.data / "store" / "data").rglob("*.parquet"))
+    _expect(bool(files), f"no Parquet files below {cluster.data}/store/data")
+    return files
+
+
+def _lose_a_file(cluster: DemoCluster) -> None:
     """Delete a file of table cpu by hand: fsck names it, the replay of its sequencer brings its rows back."""
-    lost = max((file for file in files if "/cpu/" in file.as_posix()), key=lambda file: file.stat().st_size)
+    lost = max((file for file in _files(cluster) if "/cpu/" in file.as_posix()), key=lambda file: file.stat().st_size)
     sequencer = str(int(lost.name.split("-")[0]))
     _say(f"Deleting {lost} by hand")
     lost.unlink()
