@@ -114,7 +114,8 @@ def _found_or_join(store: ObjectStore, config: ClusterConfig, known: Cluster | N
 def _gone(store: ObjectStore, config: ClusterConfig, expected: str) -> Unavailable:
     return Unavailable(
         f"object store {store.url}: there is no {paths.CLUSTER}, but cluster {expected} was joined here before: the "
-        "store is not mounted, or was moved or deleted. Bring it back; no new cluster is made in its place. To begin "
+        "store is not mounted, or was moved or deleted. Bring it back; no new cluster is made in its place. If it is "
+        "lost, `penstock replay --into URL` makes one of what the log still has. To begin "
         f"a new cluster give another data folder (--data); {config.data_folder} belongs to this one",
         store=store.url,
     )
