@@ -13,7 +13,7 @@ from common.values.errors import InvalidRequest
 from common.values.shown import counted
 from penstock.terminal import exit_codes
 from penstock.terminal.offsets import check_within
-from penstock.terminal.options import SectionedCommand, json_option, sequencer_option, settings
+from penstock.terminal.options import SectionedCommand, WholeHelpGroup, json_option, sequencer_option, settings
 
 if TYPE_CHECKING:
     from writebuffer.contract import Cursor
@@ -32,7 +32,7 @@ class _Open:
         self.places: Sequence[Place] = [reader.places[number] for number in sequencers]
 
 
-@click.group()
+@click.group(cls=WholeHelpGroup)
 def command() -> None:
     """Look at the files of a file write buffer; salvage a log that is damaged.
 
