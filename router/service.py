@@ -52,7 +52,7 @@ from writebuffer.contract import Writer
 _SETTLE_THREADS = 4
 
 _LINGER_S = 0.004
-"""About as long as a small batch takes to be parsed and appended; only while another one is on its way."""
+"""About as long as a worker takes for a small batch; only while another one parses."""
 
 
 class Parsers(Protocol):

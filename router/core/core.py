@@ -51,10 +51,8 @@ from router.parsing.time_bounds import NO_TIME_LIMITS, TimeLimits
 from writebuffer.errors import WriterDied
 from writebuffer.record import ENTRY_CONTENT_TYPE, Record, RecordHeaders
 
-SMALL_BYTES = 192 * 1024
-"""Below it more bodies are worth some milliseconds of waiting: to the router and a worker a batch costs about 2 ms of
-processor time, whatever is in it, and a megabyte of devops lines 10.
-"""
+SMALL_BYTES = 128 * 1024
+"""A batch of devops lines of this size takes a worker about twice as long as one of a single small body."""
 
 _HALTING = (Fenced, Forked, DataCorrupt, WriterDied)
 """Errors of an append that end this process, because no later append would succeed in it: another process holds the
@@ -148,13 +146,12 @@ class RouterCore:
     def _begin_batches(self, *, lingered: bool = False) -> list[Action]:
         """Give the idle parsers work. While none is idle, bodies collect; with little traffic no body waits.
 
-        While a batch is on its way, from its parse to its last append, another begins only with what pays: a small one
-        costs about as much as one of SMALL_BYTES, so that less is left to collect until that batch is finished, or the
-        driver has lingered.
+        While one parses, another begins only what pays: a small batch costs about as much as one of SMALL_BYTES, so
+        that less is left to collect until nobody parses, or the driver has lingered.
         """
         actions: list[Action] = []
         while self._queue and (idle := [slot for slot, parses in enumerate(self._parses) if not parses]):
-            if self._batches and self._queue.bytes < SMALL_BYTES and not lingered:
+            if any(self._parses) and self._queue.bytes < SMALL_BYTES and not lingered:
                 return [*actions, *self._linger()]
             actions.append(self._begin(self._queue.next_batch(self._batch_bytes_max), idle[0]))
         return actions
@@ -262,7 +259,7 @@ class RouterCore:
         del self._batches[batch.batch_id]
         for client, count in batch.held.items():
             self._admission.release(client, count)
-        return [Finished(batch.batch_id), *self._begin_batches(), *self._stopped_if_idle()]
+        return [Finished(batch.batch_id), *self._stopped_if_idle()]
 
     def _stopped_if_idle(self) -> Sequence[Action]:
         return [Stopped()] if self._stopping and not self._batches and not self._queue else []
