@@ -98,7 +98,7 @@ class Committing:
             return (), []
         touched = {self._jobs[number].job.key for number in jobs}
         asked, self._asked = self._asked, []
-        taken, answers = [], []
+        accepted, answers = [], []
         for swap in asked:
             if swap.is_in(self.state):
                 answers.append(Answer(swap, self.state.number))
@@ -107,10 +107,10 @@ class Committing:
             elif touched.isdisjoint(swap.made_from):
                 touched.update(swap.made_from)
                 self._intake.ledger.learn(_brought(swap))
-                taken.append(swap)
+                accepted.append(swap)
             else:
                 self._asked.append(swap)
-        return tuple(taken), answers
+        return tuple(accepted), answers
 
     def _refused_columns(self, swap: Swap) -> str | None:
         """Why its columns cannot be added: a record above the replay offset, too, may have given one another type."""

@@ -53,7 +53,7 @@ class Poller:
         gather_s: float = GATHER_S,
         suspects: Suspects | None = None,
     ) -> None:
-        """suspects: told what is about to be applied, where deaths over it are to be remembered."""
+        """suspects: notes which records are about to be applied, so that a death over them is counted."""
         self.reachable = True
         self.next_offset: Offset | None = None
         self._reader = reader

@@ -119,7 +119,7 @@ _offset = click.IntRange(min=0)
 @click.option("--table", metavar="NAME", help="Only this table of --namespace.")
 @click.option("--dry-run", is_flag=True, help="Report only; change nothing.")
 @click.option("--diff", is_flag=True, help="With --dry-run: compare every row and value with those in the files.")
-@click.option("--rewrite", is_flag=True, help="Make partitions that differ from the log anew, from the log alone.")
+@click.option("--rewrite", is_flag=True, help="Rebuild partitions that differ, from the log alone.")
 @click.option("--into", metavar="URL", help="Make a new store there from the whole log, of --sequencer or of all.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @settings(ClusterConfig, without=("sequencers",))
@@ -135,7 +135,7 @@ def command(
     --dry-run         count what is in the records, and check that files exist and have their size
     --dry-run --diff  also compare every row and value with the files, and name what differs
     (neither)         add the rows and values that the store lacks
-    --rewrite         make partitions that differ anew: rows that the log does not have go
+    --rewrite         rebuild partitions that differ: rows that the log does not have are removed
     --into URL        make a whole new store from the log, with which a cluster can go on
 
     The exit code is 5 when something is not as written, and stays so. To bring everything back, read from the oldest

@@ -127,12 +127,14 @@ def _commit(
             refusal = str(error)
             for file in files:
                 store.delete(file.path)
+            if holder.state.number == state.number:  # nothing changed meanwhile: it would be refused again
+                break
             continue
         done.letters += len(batch.redriven)
         done.rows += sum(batch.redriven.values())
         done.rows_added += sum(file.rows for file in files)
         return
-    raise Unavailable(f"sequencer {holder.state.sequencer}: not redriven after {TRIES} tries: {refusal}")
+    raise Unavailable(f"sequencer {holder.state.sequencer}: its dead letters were not redriven: {refusal}")
 
 
 def _check_undamaged(examined: Sequence[Examined]) -> None:

@@ -57,5 +57,4 @@ def _damaged(file: StoredFile, why: str) -> DataCorrupt:
         f"{file.path}: {why}. The manifest names this file with {file.rows} rows: `penstock replay` brings them back "
         f"from offset {file.first_offset} of the log, if that still has it; else restore it from a copy of the store",
         path=file.path,
-        why=why,
     )

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from common.catalog.manifest.change import StoredFile
 from common.catalog.manifest.state import ManifestState
 from common.catalog.partition_key import PartitionKey
+from common.catalog.written import Damaged, read_written
 from common.store.objects import ObjectStore
-from common.values.errors import DataCorrupt
 from common.values.ids import Offset
 from ingester.persist.data_file import Origin, put_file, slices
 from penstock.query.stored import checked
@@ -116,12 +116,10 @@ class Repair:
         return examined
 
     def _is_intact(self, file: StoredFile, examined: Examined) -> bool:
-        try:
-            checked(file, self._store)
-        except DataCorrupt as error:
-            examined.damaged[file.path] = error.details["why"]
-            return False
-        return True
+        found = read_written(file, self._store)
+        if isinstance(found, Damaged):
+            examined.damaged[file.path] = found.why
+        return not isinstance(found, Damaged)
 
     def _is_beyond(self, file: StoredFile, examined: Examined) -> bool:
         """Whether it would have to be made anew, and cannot: its rows are not among those gathered. Where a file is
